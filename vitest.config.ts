@@ -1,0 +1,26 @@
+import { availableParallelism } from 'node:os';
+import vue from '@vitejs/plugin-vue';
+import { defineConfig } from 'vitest/config';
+import { CountReporter } from './scripts/count-reporter.ts';
+
+export default defineConfig({
+  test: {
+    globalSetup: ['packages/server/test/global-setup.ts'],
+    reporters: ['default', new CountReporter()],
+    // Test files run in processes, not threads: servers under test start threads and children of their own.
+    pool: 'forks',
+    // Conditions are waited for, and machines differ: only what never comes is a failure.
+    expect: { poll: { timeout: 15_000 } },
+    maxWorkers: Math.max(2, Math.floor(availableParallelism() / 2)),
+    projects: [
+      { extends: true, test: { name: 'unit', include: ['packages/{protocol,client,server}/**/*.test.ts', 'scripts/**/*.test.ts'], testTimeout: 20_000, hookTimeout: 60_000 } },
+      { extends: true, plugins: [vue()], test: { name: 'web', include: ['packages/web/**/*.test.ts'], testTimeout: 20_000 } },
+      { extends: true, test: { name: 'examples', include: ['examples/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 } },
+      // A browser and a server share few cores: one file at a time, and after the quick projects.
+      {
+        extends: true,
+        test: { name: 'browser', include: ['e2e/**/*.test.ts'], testTimeout: 120_000, hookTimeout: 120_000, fileParallelism: false, sequence: { groupOrder: 1 } },
+      },
+    ],
+  },
+});

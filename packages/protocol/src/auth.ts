@@ -1,0 +1,59 @@
+import * as z from 'zod/mini';
+import * as f from './method.ts';
+import { method } from './method.ts';
+import { user } from './users.ts';
+
+/** One login on one device. */
+export const session = z.object({
+  kind: z.literal('session'),
+  id: f.id,
+  version: f.version,
+  device: z.string(),
+  createdAt: f.time,
+  /** Coarse: updated at most once an hour, and when a connection opens. */
+  usedAt: f.time,
+  endedAt: z.nullable(f.time),
+});
+
+const signedIn = z.object({
+  user,
+  sessionId: f.id,
+  /** Only to programs; a browser on the server's own origin gets a cookie instead. */
+  token: z.optional(z.string()),
+});
+
+const device = z.optional(f.device);
+
+export const authMethods = {
+  'auth.register': method(
+    'Makes an account and signs in.',
+    z.strictObject({
+      handle: f.handle,
+      password: f.password,
+      name: f.name,
+      avatar: z.optional(f.avatar),
+      device,
+      /** From an invite or set-up link; needed where registration is by invitation. */
+      invite: z.optional(z.string().check(z.maxLength(64))),
+    }),
+    signedIn,
+    { access: 'public', durable: true },
+  ),
+  'auth.login': method('Signs in.', z.strictObject({ handle: f.handle, password: f.anyPassword, device }), signedIn, { access: 'public', durable: true }),
+  'auth.guest': method(
+    'A real user with a token and no password, to be claimed later.',
+    z.strictObject({ name: f.name, avatar: z.optional(f.avatar), device, invite: z.optional(z.string().check(z.maxLength(64))) }),
+    signedIn,
+    { access: 'public', durable: true },
+  ),
+  'auth.exchange': method('Trades a JWT signed by the operator’s own site for a session, once.', z.strictObject({ jwt: z.string().check(z.maxLength(8_192)), device }), signedIn, {
+    access: 'public',
+    durable: true,
+  }),
+  'auth.claim': method('Gives a guest a handle and a password. Id, friends and messages stay.', z.strictObject({ handle: f.handle, password: f.password }), z.object({ user }), {
+    durable: true,
+  }),
+  'auth.logout': method('Ends this session.', f.nothing, f.nothing, { durable: true }),
+  'session.list': method('Your signed-in devices, the latest first.', f.nothing, z.object({ sessions: z.array(session), current: f.id })),
+  'session.revoke': method('Ends a session of yours; its connections close at once.', z.strictObject({ sessionId: f.id }), f.nothing, { durable: true }),
+};

@@ -1,0 +1,30 @@
+export * from './codes.ts';
+export { type Entity, type EntityKind, type EntityOf, entities, entityKey } from './entities.ts';
+export * from './frame.ts';
+export { parseJson } from './json.ts';
+export * from './limits.ts';
+export { type MarkupItem, type MarkupNode, linksIn, markupDepth, parseMarkup, plainText } from './markup.ts';
+export type { Access, Method, RateClass } from './method.ts';
+export { pushPayload } from './push.ts';
+export * from './registry.ts';
+export * from './streams.ts';
+export { isBodyText, isEmojiText, isNameText, normalizeName } from './text.ts';
+
+import type * as z from 'zod/mini';
+import type { EntityOf } from './entities.ts';
+import type { pushPayload } from './push.ts';
+import type { Result } from './registry.ts';
+
+export type User = EntityOf<'user'>;
+export type Session = EntityOf<'session'>;
+export type Friend = EntityOf<'friend'>;
+export type Inbox = EntityOf<'inbox'>;
+export type Conversation = EntityOf<'conversation'>;
+export type Member = EntityOf<'member'>;
+export type Draft = EntityOf<'draft'>;
+export type Hidden = EntityOf<'hidden'>;
+export type Settings = EntityOf<'settings'>;
+export type Receipt = EntityOf<'receipt'>;
+export type Message = EntityOf<'message'>;
+export type Profile = Result<'user.get'>['user'];
+export type PushPayload = z.infer<typeof pushPayload>;

@@ -1,0 +1,80 @@
+/**
+ * Every bound that both sides must agree on: name, unit, reason. Nothing here is a taste; each has a test that hits it.
+ * Sizes of text are UTF-16 code units (what `string.length` counts), sizes on the wire are bytes.
+ */
+export const limits = {
+  /** Bytes of one inbound frame or API body. */
+  frameBytes: 65_536,
+  /** Bytes that a socket may send before it has said hello. */
+  unauthenticatedBytes: 4_096,
+  /** Milliseconds that a socket may stay silent before its hello. */
+  helloMs: 10_000,
+  /** Bytes queued towards one connection before it counts as a slow consumer. */
+  outboundBytes: 1_048_576,
+  /** Levels of nesting in any JSON we read. */
+  jsonDepth: 12,
+  /** UTF-16 units of one message's text. */
+  messageText: 8_000,
+  /** Marks that may pile up on one base character before the text counts as abuse. */
+  combiningMarks: 8,
+  attachments: 10,
+  /** Bytes of one file, unless the operator says otherwise. */
+  fileBytes: 104_857_600,
+  handleMin: 2,
+  handleMax: 32,
+  name: 64,
+  title: 64,
+  bio: 500,
+  /** UTF-16 units of the note that goes with a friend request. */
+  note: 200,
+  remark: 64,
+  /** UTF-16 units of the name a program gives its device. */
+  device: 64,
+  passwordMin: 10,
+  passwordMax: 128,
+  /** Members of one group. */
+  groupMembers: 5_000,
+  /** People named in one `conversation.create` or `member.add`. */
+  membersPerCall: 200,
+  /** Conversations one person may be in. */
+  conversationsPerUser: 2_000,
+  pinnedConversations: 50,
+  /** Friends and open requests of one person. */
+  friendsPerUser: 2_000,
+  /** Messages that one person has deleted for themselves. */
+  hiddenMessages: 10_000,
+  /** Signed-in devices of one person. */
+  sessionsPerUser: 20,
+  /** Devices of one person that get pushes. */
+  pushSubscriptions: 10,
+  /** UTF-16 units of the URL that a browser gives for pushes. */
+  pushEndpoint: 1_000,
+  /** Bytes of one push before it is encrypted; push services take a little less than 4 KiB. */
+  pushBytes: 3_072,
+  /** Messages in one page of history. */
+  historyPage: 100,
+  /** Bytes of text in one page of history or one snapshot; the page ends early and says `more`. */
+  pageBytes: 262_144,
+  /** Latest messages that a conversation's snapshot carries. */
+  snapshotMessages: 30,
+  /** Members that a conversation's snapshot carries; the rest come by `member.list`. */
+  snapshotMembers: 1_000,
+  /** Entities that `stream.changes` replays before it answers `tooOld`. */
+  resumeEntities: 500,
+  /** Above this many members a conversation is followed in full only while open. */
+  largeConversationMembers: 1_000,
+  /** Above this many members there are no delivered and read receipts, and no typing. */
+  attentionMembers: 200,
+  /** People whose presence one connection may watch. */
+  presenceWatched: 500,
+  /** People listed by `room.online`; the count is always exact. */
+  roomOnlineUsers: 200,
+  /** Results of one search for people. */
+  searchResults: 20,
+  /** Streams that `stream.heads` answers at once. */
+  headsPerCall: 500,
+} as const;
+
+/** A client sends `typing.set` at most this often, and a shown "typing…" ends this long after the last signal. Milliseconds. */
+export const typingEveryMs = 3_000;
+export const typingShownMs = 6_000;

@@ -1,0 +1,57 @@
+import * as z from 'zod/mini';
+import * as f from './method.ts';
+import { method } from './method.ts';
+
+/** What a line of the system says happened. `senderId` did it. */
+export const event = z.object({
+  type: z.enum(['created', 'renamed', 'added', 'removed', 'left', 'role']),
+  userIds: z.optional(z.array(f.id)),
+  title: z.optional(z.string()),
+  role: z.optional(z.string()),
+});
+
+export const message = z.object({
+  kind: z.literal('message'),
+  id: f.id,
+  conversationId: f.id,
+  /** Place in the conversation: 1, 2, 3 … without holes, never changed. */
+  seq: f.seq,
+  version: f.version,
+  senderId: f.id,
+  /** The sender's own key of this message; null on system lines. */
+  clientId: z.nullable(z.string()),
+  type: z.enum(['text', 'emoji', 'image', 'file', 'voice', 'system']),
+  /** Empty once recalled. */
+  text: z.string(),
+  /** Never before the message ahead of it, whatever the clock did. */
+  at: f.time,
+  editedAt: z.optional(f.time),
+  /** Recalled: the row stays, empty. */
+  deletedAt: z.optional(f.time),
+  /** Who recalled it. */
+  deletedBy: z.optional(f.id),
+  event: z.optional(event),
+});
+
+const result = z.object({ message });
+const conversationId = f.id;
+
+export const messageMethods = {
+  'message.send': method(
+    'Sends a message. The reply comes after it is on disk. The same clientId again returns the original, for ever.',
+    z.strictObject({ conversationId, clientId: f.clientId, type: z.enum(['text', 'emoji', 'image', 'file', 'voice']), text: f.messageText }),
+    result,
+    { durable: true, rate: 'send' },
+  ),
+  'message.edit': method('Changes the text of your own message.', z.strictObject({ messageId: f.id, text: f.messageText }), result, { durable: true }),
+  'message.delete': method('Recalls a message for everybody: your own within the time the server allows, anyone’s as an admin.', z.strictObject({ messageId: f.id }), result, {
+    durable: true,
+  }),
+  'message.history': method(
+    'A page of a conversation by seq: before one, after one, or around one; without any, the newest.',
+    z.strictObject({ conversationId, before: z.optional(f.seq), after: z.optional(f.seq), around: z.optional(f.seq), limit: f.pageLimit }),
+    /** Ascending by seq. `before`/`after`: whether there is more in that direction. */
+    z.object({ messages: z.array(message), before: z.boolean(), after: z.boolean() }),
+    { rate: 'sync' },
+  ),
+};

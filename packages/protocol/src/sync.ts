@@ -1,0 +1,42 @@
+import * as z from 'zod/mini';
+import * as f from './method.ts';
+import { limits } from './limits.ts';
+import { method } from './method.ts';
+import { entity } from './entities.ts';
+import { user } from './users.ts';
+
+const heads = z.record(z.string(), f.version);
+
+export const syncMethods = {
+  hello: method(
+    'The first frame of every connection. The token may be left out where the handshake carried a cookie or a Bearer header.',
+    z.strictObject({
+      token: z.optional(z.string().check(z.maxLength(128))),
+      device: z.optional(f.device),
+      /** Protocol version; this page is 1. */
+      protocol: z.optional(z.int()),
+    }),
+    z.object({ user, session: f.id, heads, heartbeatMs: z.int(), time: f.time }),
+    { access: 'public' },
+  ),
+  'stream.heads': method(
+    'The newest version of streams you may read.',
+    z.strictObject({ streams: z.array(f.streamId).check(z.maxLength(limits.headsPerCall)) }),
+    z.object({ heads }),
+    {
+      rate: 'sync',
+    },
+  ),
+  'stream.changes': method(
+    'What changed in a stream after a version, as the entities are now. `tooOld`: take a snapshot.',
+    z.strictObject({ stream: f.streamId, since: f.version, limit: z.optional(z.int().check(z.minimum(1), z.maximum(limits.resumeEntities))) }),
+    z.union([z.object({ entities: z.array(entity), version: f.version, more: z.boolean() }), z.object({ tooOld: z.literal(true) })]),
+    { rate: 'sync' },
+  ),
+  'stream.snapshot': method(
+    'A stream as it is now. A conversation’s carries its latest messages; older ones come by message.history.',
+    z.strictObject({ stream: f.streamId }),
+    z.object({ entities: z.array(entity), version: f.version }),
+    { rate: 'sync' },
+  ),
+};

@@ -1,0 +1,26 @@
+import { limits } from './limits.ts';
+
+// Controls other than tab and newline: nobody types them, terminals and PostgreSQL choke on them.
+// oxlint-disable-next-line no-control-regex
+const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/;
+// Direction overrides, zero-width and tag characters: invisible, and used to make one name look like another.
+const invisible = /[\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]|[\u{e0000}-\u{e007f}]/u;
+const piledMarks = new RegExp(`\\p{M}{${limits.combiningMarks + 1}}`, 'u');
+
+/** May this be the body of a message or a note? */
+export const isBodyText = (text: string): boolean => text.isWellFormed() && !controls.test(text) && !piledMarks.test(text);
+
+/** May this be shown as a name or a title, alone on a line? Zero-width joiners inside emoji are allowed. */
+export function isNameText(text: string): boolean {
+  const withoutJoiners = text.replace(/(?<=\p{Extended_Pictographic}\ufe0f?|[\u{1f3fb}-\u{1f3ff}])\u200d(?=\p{Extended_Pictographic})/gu, '');
+  return isBodyText(text) && !/[\t\n]/.test(text) && !invisible.test(withoutJoiners) && text.trim() !== '';
+}
+
+/** A name as it is stored: Unicode NFC, no space at the ends, single spaces inside. */
+export const normalizeName = (text: string): string => text.normalize('NFC').trim().replace(/\s+/g, ' ');
+
+/** One to three emoji and nothing else: shown large. */
+export function isEmojiText(text: string): boolean {
+  const graphemes = [...new Intl.Segmenter('en', { granularity: 'grapheme' }).segment(text.trim())];
+  return graphemes.length >= 1 && graphemes.length <= 3 && graphemes.every((g) => /^(?:\p{Extended_Pictographic}|\p{Regional_Indicator}|[0-9#*]\ufe0f?\u20e3)/u.test(g.segment));
+}

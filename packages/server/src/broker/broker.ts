@@ -1,0 +1,33 @@
+import type { Publication, Topic } from '../core/core.ts';
+
+/**
+ * Carries publications between nodes: the doorbell, never the log. Every implementation keeps this contract, and
+ * `broker.contract.ts` asks it of each.
+ *
+ * - **At most once.** A publication may be lost, at any time and without a word; it is never delivered twice to one node.
+ *   Whoever follows finds a loss by comparing heads.
+ * - **In order.** What one node publishes to one topic arrives in that order, less what is lost.
+ * - **Only what is followed** on this node is delivered to it, its own publications included.
+ * - **Nothing here blocks or throws** because the others are slow or away: what cannot be sent is dropped.
+ */
+export interface Broker {
+  publish(publication: Publication): void;
+
+  /**
+   * Resolves when publications made after that are delivered here, or at once when the broker is out of reach: then it
+   * follows as soon as it is back, and tells by `onInterrupted`. Never rejects. Following twice is the same as once.
+   */
+  follow(topics: Topic[]): Promise<void>;
+
+  /** From now on nothing of these is delivered. */
+  unfollow(topics: Topic[]): void;
+
+  /** Called with each publication. One listener. */
+  onPublication(listener: (publication: Publication) => void): void;
+
+  /** Called when publications may have been lost and the broker is back: compare heads now. One listener. */
+  onInterrupted(listener: () => void): void;
+
+  /** After this nothing is delivered, and `publish` does nothing. */
+  close(): Promise<void>;
+}

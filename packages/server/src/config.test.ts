@@ -1,0 +1,136 @@
+import { describe, expect, test } from 'vitest';
+import { type CommandLine, ConfigError, configWith, helpText, isLoopback, options, readCommandLine } from './config.ts';
+
+const problems = (argv: string[], env: Record<string, string> = {}): string => {
+  try {
+    readCommandLine(argv, env);
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message;
+    throw error;
+  }
+  return '';
+};
+const read = (argv: string[], env: Record<string, string> = {}): CommandLine => readCommandLine(argv, env);
+
+describe('settings', () => {
+  test('without anything, the server listens on loopback, on SQLite, and is open', () => {
+    expect(read([]).config).toMatchObject({ port: 3_000, host: '127.0.0.1', database: 'sqlite', registration: 'open' });
+  });
+
+  test('a flag wins over its variable, a variable over the default', () => {
+    expect(read(['--port', '1'], { PORT: '2' }).config.port).toBe(1);
+    expect(read([], { PORT: '2' }).config.port).toBe(2);
+  });
+
+  test('an empty variable counts as not set', () => {
+    expect(read([], { PORT: '', KITH_PUBLIC_URL: '' }).config).toMatchObject({ port: 3_000, publicUrl: undefined });
+  });
+
+  test('every problem is named at once, by what the operator typed', () => {
+    expect(problems(['--port', 'x'], { KITH_HEARTBEAT_MS: '5', KITH_LOG_LEVEL: 'loud' })).toBe(
+      [
+        '--port: must be a whole number from 0 to 65535.',
+        'KITH_HEARTBEAT_MS: must be a whole number from 1000 to 120000.',
+        'KITH_LOG_LEVEL: must be one of fatal, error, warn, info, debug, silent.',
+      ].join('\n'),
+    );
+  });
+
+  test('an unknown flag is refused, an unknown KITH_ variable is pointed out', () => {
+    expect(problems(['--prt', '1'])).toContain("Unknown option '--prt'");
+    expect(read([], { KITH_REGISTRATOIN: 'closed' }).unknownVariables).toEqual(['KITH_REGISTRATOIN']);
+  });
+
+  test('the configuration is plain data: it survives the way into a worker thread', () => {
+    const config = configWith();
+    expect(structuredClone(config)).toEqual(config);
+  });
+
+  test('--help names every setting, and answers whatever else is wrong', () => {
+    const help = helpText();
+    for (const option of Object.values(options)) expect(help).toContain(option.env);
+    expect(read(['--help', '--port', 'x'])).toMatchObject({ help: true });
+  });
+
+  test('the first word is the command', () => {
+    expect(read(['demo', '--port', '0']).command).toBe('demo');
+    expect(read([]).command).toBe('start');
+  });
+});
+
+test('[PU2] push services are hosts, or http on this machine', () => {
+  expect(read([], { KITH_PUSH_HOSTS: 'Push.example.org, http://127.0.0.1:8081' }).config.pushHosts).toBe('push.example.org,http://127.0.0.1:8081');
+  for (const bad of ['example', 'https://push.example.org', 'http://push.example.org', 'http://127.0.0.1:8081/push', '*.example.org', 'a.example.org,'])
+    expect(problems([], { KITH_PUSH_HOSTS: bad })).toContain('KITH_PUSH_HOSTS: must');
+});
+
+describe('pairs that do not go together are refused', () => {
+  test('[4.8] an address that others reach needs a public URL, or the word that plain HTTP is meant', () => {
+    expect(problems([], { HOST: '0.0.0.0' })).toMatch(/KITH_PUBLIC_URL.*--insecure-http/);
+    expect(problems([], { HOST: '0.0.0.0', KITH_PUBLIC_URL: 'https://chat.example.org' })).toBe('');
+    expect(problems(['--insecure-http'], { HOST: '0.0.0.0' })).toBe('');
+  });
+
+  test('[4.1] a public URL without TLS needs the same word', () => {
+    expect(problems([], { KITH_PUBLIC_URL: 'http://chat.example.org' })).toContain('--insecure-http');
+    expect(problems([], { KITH_PUBLIC_URL: 'http://localhost:3000' })).toBe('');
+  });
+
+  test.each([
+    ['a path', 'https://example.org/chat'],
+    ['no scheme', 'chat.example.org'],
+    ['another scheme', 'ftp://example.org'],
+    ['a user', 'https://me@example.org'],
+  ])('a public URL with %s is refused', (_, url) => {
+    expect(problems([], { KITH_PUBLIC_URL: url })).toContain('KITH_PUBLIC_URL: must');
+  });
+
+  test.each([
+    ['no algorithm', { KITH_JWT_KEY: 'k'.repeat(32), KITH_JWT_AUDIENCE: 'kith' }, 'KITH_JWT_ALG'],
+    ['no audience', { KITH_JWT_KEY: 'k'.repeat(32), KITH_JWT_ALG: 'HS256' }, 'KITH_JWT_AUDIENCE'],
+    ['no key', { KITH_JWT_ALG: 'HS256' }, 'KITH_JWT_KEY'],
+    ['a short secret', { KITH_JWT_KEY: 'secret', KITH_JWT_ALG: 'HS256', KITH_JWT_AUDIENCE: 'kith' }, 'shorter than 32 bytes'],
+    ['a public key as secret', { KITH_JWT_KEY: '-----BEGIN PUBLIC KEY-----\\nMIIBIjANBgkqhkiG9w0BAQ', KITH_JWT_ALG: 'HS256', KITH_JWT_AUDIENCE: 'kith' }, 'takes a secret'],
+    ['a secret as public key', { KITH_JWT_KEY: 'k'.repeat(32), KITH_JWT_ALG: 'RS256', KITH_JWT_AUDIENCE: 'kith' }, 'PEM'],
+    ['an algorithm of none', { KITH_JWT_KEY: 'k'.repeat(32), KITH_JWT_ALG: 'none', KITH_JWT_AUDIENCE: 'kith' }, 'must be one of'],
+  ])('JWT settings with %s are refused', (_, env, message) => {
+    expect(problems([], env)).toContain(message);
+  });
+
+  test('idle longer than the longest session, and two listeners on one port, are refused', () => {
+    expect(problems([], { KITH_SESSION_IDLE_DAYS: '10', KITH_SESSION_MAX_DAYS: '5' })).toContain('never apply');
+    expect(problems([], { PORT: '3000', KITH_METRICS_PORT: '3000' })).toContain('same');
+  });
+
+  test('cheap password hashing is for loopback only', () => {
+    expect(problems([], { KITH_PASSWORD_MEMORY: '64' })).toBe('');
+    expect(problems([], { KITH_PASSWORD_MEMORY: '64', KITH_PUBLIC_URL: 'https://chat.example.org' })).toContain('cheap to guess');
+  });
+});
+
+describe('registration, when nothing is said', () => {
+  test.each([
+    ['open on loopback', {}, 'open'],
+    ['by invite on an address that others reach', { HOST: '0.0.0.0', KITH_INSECURE_HTTP: 'on' }, 'invite'],
+    ['by invite behind a proxy on the same machine', { KITH_PUBLIC_URL: 'https://chat.example.org' }, 'invite'],
+    ['what the operator says, where they say it', { HOST: '0.0.0.0', KITH_INSECURE_HTTP: 'on', KITH_REGISTRATION: 'open' }, 'open'],
+  ])('is %s', (_, env, mode) => {
+    expect(read([], env as Record<string, string>).config.registration).toBe(mode);
+  });
+
+  test.each([
+    ['127.0.0.1', true],
+    ['127.8.8.8', true],
+    ['localhost', true],
+    ['kith.localhost', true],
+    ['[::1]', true],
+    ['::1', true],
+    ['0.0.0.0', false],
+    ['::', false],
+    ['127.0.0.1.example.org', false],
+    ['localhost.example.org', false],
+    ['10.0.0.1', false],
+  ])('%s is loopback: %s', (host, expected) => {
+    expect(isLoopback(host)).toBe(expected);
+  });
+});

@@ -1,0 +1,442 @@
+import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+
+/**
+ * Everything an operator can set, once: `--help`, the docs and the parser read this table.
+ * A flag wins over its variable, a variable over the default.
+ */
+export const options = {
+  port: integer({ env: 'PORT', flag: 'port', unit: 'TCP port', min: 0, max: 65_535, default: 3_000, meaning: 'Where to listen; 0 takes a free one.' }),
+  host: text({ env: 'HOST', flag: 'host', unit: 'address', default: '127.0.0.1', meaning: 'Address to listen on. Other than loopback it needs --public-url or --insecure-http.' }),
+  data: text({
+    env: 'KITH_DATA',
+    flag: 'data',
+    unit: 'directory',
+    default: './data',
+    meaning: 'Holds the database and secrets. Made if missing.',
+    read: (given) => resolve(given),
+  }),
+  database: text({
+    env: 'KITH_DATABASE',
+    flag: 'database',
+    unit: '"sqlite" or URL',
+    default: 'sqlite',
+    meaning: 'sqlite: a file in the data directory. Else postgres://…; use the variable when the URL has a password.',
+    read(given) {
+      if (given !== 'sqlite' && !/^postgres(ql)?:\/\//.test(given)) throw new Error('must be "sqlite" or a postgres:// URL');
+      return given;
+    },
+  }),
+  publicUrl: optionalText({
+    env: 'KITH_PUBLIC_URL',
+    flag: 'public-url',
+    unit: 'URL',
+    meaning: 'How people reach this server, like https://chat.example.org. Links and origin checks are built from it.',
+    read: readOrigin,
+  }),
+  insecureHttp: onOff({
+    env: 'KITH_INSECURE_HTTP',
+    flag: 'insecure-http',
+    default: false,
+    meaning: 'Serve other machines without TLS. Passwords and messages can then be read on the way.',
+  }),
+  trustProxy: optionalText({
+    env: 'KITH_TRUST_PROXY',
+    flag: 'trust-proxy',
+    unit: 'addresses',
+    meaning: 'Proxies whose X-Forwarded-For is believed: addresses or CIDR ranges, separated by commas. Default: none.',
+    read(given) {
+      for (const part of given.split(',')) if (!/^\s*[0-9A-Fa-f.:]+(\/\d{1,3})?\s*$/.test(part)) throw new Error('must be addresses or CIDR ranges, separated by commas');
+      return given.replace(/\s/g, '');
+    },
+  }),
+  registration: choice(['open', 'invite', 'closed', undefined], {
+    env: 'KITH_REGISTRATION',
+    flag: 'registration',
+    default: undefined,
+    shown: 'open on loopback, else invite',
+    meaning: 'Who may make an account: anyone, people with an invite, nobody.',
+  }),
+  siteName: text({
+    env: 'KITH_SITE_NAME',
+    flag: 'site-name',
+    unit: '1 to 64 characters',
+    default: 'Kith',
+    meaning: 'What the sign-in page calls this server.',
+    read: readSiteName,
+  }),
+  directory: choice(['exact', 'prefix'], {
+    env: 'KITH_DIRECTORY',
+    flag: 'directory',
+    default: 'exact',
+    meaning: 'Finding people: by their exact user name only, or by the beginning of it.',
+  }),
+  recallHours: integer({
+    env: 'KITH_RECALL_HOURS',
+    flag: 'recall-hours',
+    unit: 'hours',
+    min: 0,
+    max: 87_600,
+    default: 48,
+    meaning: 'How long people may recall or edit their own message.',
+  }),
+  heartbeatMs: integer({
+    env: 'KITH_HEARTBEAT_MS',
+    flag: 'heartbeat-ms',
+    unit: 'ms',
+    min: 1_000,
+    max: 120_000,
+    default: 25_000,
+    meaning: 'Time between pings; a connection that misses one is ended.',
+  }),
+  offlineGraceMs: integer({
+    env: 'KITH_OFFLINE_GRACE_MS',
+    flag: 'offline-grace-ms',
+    unit: 'ms',
+    min: 0,
+    max: 600_000,
+    default: 10_000,
+    meaning: 'How long after the last connection a person counts as online.',
+  }),
+  sessionIdleDays: integer({
+    env: 'KITH_SESSION_IDLE_DAYS',
+    flag: 'session-idle-days',
+    unit: 'days',
+    min: 1,
+    max: 3_650,
+    default: 30,
+    meaning: 'A session unused for so long ends.',
+  }),
+  sessionMaxDays: integer({
+    env: 'KITH_SESSION_MAX_DAYS',
+    flag: 'session-max-days',
+    unit: 'days',
+    min: 1,
+    max: 3_650,
+    default: 180,
+    meaning: 'A session so old ends, used or not.',
+  }),
+  jwtAlg: choice(['HS256', 'RS256', 'ES256', 'EdDSA', undefined], {
+    env: 'KITH_JWT_ALG',
+    flag: 'jwt-alg',
+    default: undefined,
+    shown: 'none',
+    meaning: 'Let your own site vouch for people by signed JWTs of this one algorithm (auth.exchange).',
+  }),
+  jwtKey: optionalText({
+    env: 'KITH_JWT_KEY',
+    unit: 'secret or PEM',
+    meaning: 'HS256: a secret of 32 bytes or more. Else the public key in PEM; \\n stands for a line break.',
+    read: (given) => given.replaceAll('\\n', '\n'),
+  }),
+  jwtAudience: optionalText({ env: 'KITH_JWT_AUDIENCE', flag: 'jwt-audience', unit: 'text', meaning: 'The aud that these JWTs must carry. Required with a key.' }),
+  jwtIssuer: optionalText({ env: 'KITH_JWT_ISSUER', flag: 'jwt-issuer', unit: 'text', meaning: 'The iss that these JWTs must carry. Default: any.' }),
+  pushHosts: optionalText({
+    env: 'KITH_PUSH_HOSTS',
+    flag: 'push-hosts',
+    unit: 'hosts',
+    meaning: 'More push services, separated by commas. Those of Google, Mozilla, Microsoft and Apple are known.',
+    read: readPushHosts,
+  }),
+  pushDelayMs: integer({
+    env: 'KITH_PUSH_DELAY_MS',
+    flag: 'push-delay-ms',
+    unit: 'ms',
+    min: 0,
+    max: 3_600_000,
+    default: 30_000,
+    meaning: 'How long pushes wait while the person is connected; what is read meanwhile is not sent.',
+  }),
+  pushIntervalMs: integer({
+    env: 'KITH_PUSH_INTERVAL_MS',
+    flag: 'push-interval-ms',
+    unit: 'ms',
+    min: 0,
+    max: 3_600_000,
+    default: 5_000,
+    meaning: 'Time between two pushes about one conversation to one device.',
+  }),
+  rateLimits: onOff({ env: 'KITH_RATE_LIMITS', flag: 'rate-limits', default: true, meaning: 'Limits on requests, sign-ins and connections. Turn off for load tests only.' }),
+  registrationsPerHour: integer({
+    env: 'KITH_REGISTRATIONS_PER_HOUR',
+    flag: 'registrations-per-hour',
+    unit: 'per address',
+    min: 1,
+    max: 1_000_000,
+    default: 60,
+    meaning: 'New accounts and guests from one address.',
+  }),
+  passwordMemory: integer({
+    env: 'KITH_PASSWORD_MEMORY',
+    flag: 'password-memory',
+    unit: 'KiB',
+    min: 8,
+    max: 4_194_304,
+    default: 65_536,
+    meaning: 'Memory that hashing one password takes (argon2id).',
+  }),
+  passwordPasses: integer({ env: 'KITH_PASSWORD_PASSES', flag: 'password-passes', unit: 'passes', min: 1, max: 100, default: 3, meaning: 'Passes over that memory.' }),
+  maxConnections: integer({
+    env: 'KITH_MAX_CONNECTIONS',
+    flag: 'max-connections',
+    unit: 'sockets',
+    min: 1,
+    max: 1_000_000,
+    default: 10_000,
+    meaning: 'WebSocket connections of this process. The system must allow as many open files.',
+  }),
+  metricsPort: integer({
+    env: 'KITH_METRICS_PORT',
+    flag: 'metrics-port',
+    unit: 'TCP port',
+    min: 0,
+    max: 65_535,
+    default: 0,
+    shown: '0, off',
+    meaning: 'Prometheus metrics at http://127.0.0.1:<port>/metrics.',
+  }),
+  logLevel: choice(['fatal', 'error', 'warn', 'info', 'debug', 'silent'], {
+    env: 'KITH_LOG_LEVEL',
+    flag: 'log-level',
+    default: 'info',
+    meaning: 'How much to log, as JSON lines on stdout.',
+  }),
+} as const;
+
+type Options = typeof options;
+type Given = { -readonly [K in keyof Options]: Options[K] extends Option<infer T> ? T : never };
+
+/** The settings of one server. Plain data: it is handed to worker threads. */
+export type Config = Omit<Given, 'registration'> & { registration: 'open' | 'invite' | 'closed' };
+
+/** What the operator asked for cannot be done. The message says what to change, one problem a line. */
+export class ConfigError extends Error {
+  constructor(problems: string[]) {
+    super(problems.join('\n'));
+    this.name = 'ConfigError';
+  }
+}
+
+export interface CommandLine {
+  /** The first word, `start` when there is none. */
+  command: string;
+  help: boolean;
+  version: boolean;
+  config: Config;
+  /** Variables that begin with KITH_ and mean nothing here: probably misspelt. */
+  unknownVariables: string[];
+}
+
+/**
+ * Reads flags and variables.
+ *
+ * @param argv  Without node and script.
+ * @throws ConfigError with every problem found
+ */
+export function readCommandLine(argv: string[], env: Record<string, string | undefined>): CommandLine {
+  const { values, positionals } = parseFlags(argv);
+  const problems: string[] = [];
+  const given: Record<string, unknown> = {};
+  for (const [name, option] of entries()) {
+    const flag = option.flag === undefined ? undefined : values[option.flag];
+    const [from, value] = flag !== undefined ? [`--${option.flag}`, String(flag)] : [option.env, env[option.env]];
+    try {
+      // An empty variable is what `docker run -e NAME=` and unfilled templates leave behind: it means "not set".
+      given[name] = value === undefined || (value === '' && flag === undefined) ? fallback(option) : option.read(value);
+    } catch (error) {
+      problems.push(`${from}: ${(error as Error).message}.`);
+    }
+  }
+  const help = values['help'] === true;
+  const version = values['version'] === true;
+  if (problems.length > 0 && !help && !version) throw new ConfigError(problems);
+  const known = new Set(entries().map(([, option]) => option.env));
+  return {
+    command: positionals[0] ?? 'start',
+    help,
+    version,
+    config: help || version ? settle({} as Given) : checked(given as Given),
+    unknownVariables: Object.keys(env).filter((name) => name.startsWith('KITH_') && !known.has(name)),
+  };
+}
+
+/**
+ * A whole configuration from a part of one; the rest are defaults.
+ *
+ * @throws ConfigError
+ */
+export function configWith(part: Partial<Config> = {}): Config {
+  return checked({ ...defaults(), ...part, ...(part.data === undefined ? {} : { data: resolve(part.data) }) });
+}
+
+/** Is this address, or host name of a URL, only reachable from the machine itself? */
+export function isLoopback(host: string): boolean {
+  const name = host.replace(/^\[|\]$/g, '').toLowerCase();
+  return name === 'localhost' || name.endsWith('.localhost') || name === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(name);
+}
+
+/** What `--help` prints, made from the table. */
+export function helpText(): string {
+  const settings = entries().flatMap(([, option]) => {
+    const flag = option.flag === undefined ? [] : [isSwitch(option) ? `--${option.flag}` : `--${option.flag} <${option.unit}>`];
+    return [`  ${[...flag, option.env].join('   ')}   [${option.shown ?? String(option.default)}]`, `      ${option.meaning}`];
+  });
+  return [
+    'Usage: kith [start|demo] [flags]',
+    '',
+    '  start   Serve (the default).',
+    '  demo    Serve a throw-away server with people and messages in it.',
+    '',
+    'Settings, as flag or as environment variable (the flag wins), with the default:',
+    '',
+    ...settings,
+    '',
+    '  --help     Print this.',
+    '  --version  Print the version.',
+    '',
+  ].join('\n');
+}
+
+/** What an outsider could not tell from one field alone: pairs that contradict each other, or are unsafe together. */
+function checked(given: Given): Config {
+  const problems: string[] = [];
+  const publicHost = given.publicUrl === undefined ? undefined : new URL(given.publicUrl);
+  const local = isLoopback(given.host);
+  if (!local && publicHost === undefined && !given.insecureHttp) {
+    problems.push(
+      `HOST=${given.host} is reachable from other machines. Put a proxy with TLS in front and set KITH_PUBLIC_URL=https://…, or accept that passwords travel unencrypted with --insecure-http.`,
+    );
+  }
+  if (publicHost?.protocol === 'http:' && !isLoopback(publicHost.hostname) && !given.insecureHttp) {
+    problems.push('KITH_PUBLIC_URL has no TLS (http://). Use https://, or accept that passwords travel unencrypted with --insecure-http.');
+  }
+  if (given.sessionIdleDays > given.sessionMaxDays) problems.push('KITH_SESSION_IDLE_DAYS is longer than KITH_SESSION_MAX_DAYS, so it would never apply.');
+  if (given.metricsPort !== 0 && given.metricsPort === given.port) problems.push('KITH_METRICS_PORT and PORT are the same.');
+  if (given.passwordMemory < 19_456 && !(local && isLocalUrl(publicHost))) {
+    problems.push('KITH_PASSWORD_MEMORY below 19456 KiB makes stolen passwords cheap to guess; it is only accepted on loopback.');
+  }
+  problems.push(...jwtProblems(given));
+  if (problems.length > 0) throw new ConfigError(problems);
+  return settle(given);
+}
+
+function jwtProblems({ jwtAlg, jwtKey, jwtAudience, jwtIssuer }: Given): string[] {
+  const problems: string[] = [];
+  if (jwtKey === undefined) {
+    if (jwtAlg !== undefined || jwtAudience !== undefined || jwtIssuer !== undefined) problems.push('KITH_JWT_KEY is missing; the other KITH_JWT_ settings need it.');
+    return problems;
+  }
+  if (jwtAlg === undefined) problems.push('KITH_JWT_KEY needs KITH_JWT_ALG: the algorithm is never taken from the token.');
+  if (jwtAudience === undefined) problems.push('KITH_JWT_KEY needs KITH_JWT_AUDIENCE, or tokens made for other sites would sign people in here.');
+  const pem = jwtKey.includes('-----BEGIN');
+  // A public key used as an HMAC secret is the classic forgery: anybody has the public key.
+  if (jwtAlg === 'HS256' && pem) problems.push('KITH_JWT_ALG=HS256 takes a secret, and KITH_JWT_KEY is a PEM key.');
+  if (jwtAlg === 'HS256' && !pem && Buffer.byteLength(jwtKey) < 32) problems.push('KITH_JWT_KEY is shorter than 32 bytes.');
+  if (jwtAlg !== undefined && jwtAlg !== 'HS256' && !pem) problems.push(`KITH_JWT_ALG=${jwtAlg} takes the public key in PEM as KITH_JWT_KEY.`);
+  return problems;
+}
+
+/** A proxy on the same machine makes a loopback server public: then the public URL decides. */
+function settle(given: Given): Config {
+  const local = isLoopback(given.host ?? options.host.default) && isLocalUrl(given.publicUrl === undefined ? undefined : new URL(given.publicUrl));
+  return { ...given, registration: given.registration ?? (local ? 'open' : 'invite') };
+}
+
+const isLocalUrl = (url: URL | undefined): boolean => url === undefined || isLoopback(url.hostname);
+
+function defaults(): Given {
+  return Object.fromEntries(entries().map(([name, option]) => [name, fallback(option)])) as Given;
+}
+
+const fallback = (option: Option<unknown>): unknown => (typeof option.default === 'string' ? option.read(option.default) : option.default);
+
+/** What is off by default is turned on by the bare flag. */
+const isSwitch = (option: Option<unknown>): boolean => option.default === false;
+
+const entries = (): [string, Option<unknown>][] => Object.entries(options);
+
+function parseFlags(argv: string[]): { values: Record<string, unknown>; positionals: string[] } {
+  const flags: Record<string, { type: 'string' | 'boolean'; short?: string }> = { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'v' } };
+  for (const [, option] of entries()) if (option.flag !== undefined) flags[option.flag] = { type: isSwitch(option) ? 'boolean' : 'string' };
+  try {
+    return parseArgs({ args: argv, options: flags, allowPositionals: true, strict: true });
+  } catch (error) {
+    throw new ConfigError([`${(error as Error).message.split('. ')[0]}. --help lists what there is.`]);
+  }
+}
+
+// ── Kinds of settings ───────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface Option<T> {
+  env: string;
+  /** Without dashes. None where a value on the command line would be seen by everybody on the machine. */
+  flag?: string;
+  unit: string;
+  default: T;
+  /** The default in words, where the value itself does not say it. */
+  shown?: string;
+  meaning: string;
+  /** @throws Error saying what it must be */
+  read(given: string): T;
+}
+
+type Described<T> = Pick<Option<T>, 'env' | 'flag' | 'meaning' | 'shown'>;
+
+function integer(of: Described<number> & { unit: string; min: number; max: number; default: number }): Option<number> {
+  const read = (given: string) => {
+    const value = Number(given);
+    if (!/^\d{1,15}$/.test(given) || value < of.min || value > of.max) throw new Error(`must be a whole number from ${of.min} to ${of.max}`);
+    return value;
+  };
+  return { ...of, read };
+}
+
+function text(of: Described<string> & { unit: string; default: string; read?: (given: string) => string }): Option<string> {
+  return { read: (given) => given, ...of };
+}
+
+function optionalText(of: Described<string> & { unit: string; read?: (given: string) => string }): Option<string | undefined> {
+  return { read: (given) => given, shown: 'none', ...of, default: undefined };
+}
+
+function choice<T extends string | undefined>(values: readonly T[], of: Described<T> & { default: T }): Option<T> {
+  const words = values.filter((value) => value !== undefined);
+  const read = (given: string) => {
+    if (!words.includes(given as NonNullable<T>)) throw new Error(`must be one of ${words.join(', ')}`);
+    return given as T;
+  };
+  return { ...of, unit: words.join('|'), read };
+}
+
+function onOff(of: Described<boolean> & { default: boolean }): Option<boolean> {
+  const read = (given: string) => {
+    if (['on', 'true', '1', 'yes'].includes(given)) return true;
+    if (['off', 'false', '0', 'no'].includes(given)) return false;
+    throw new Error('must be on or off');
+  };
+  return { ...of, unit: 'on|off', shown: of.shown ?? (of.default ? 'on' : 'off'), read };
+}
+
+function readOrigin(given: string): string {
+  const url = URL.parse(given);
+  if (!url || !/^https?:$/.test(url.protocol)) throw new Error('must be a URL like https://chat.example.org');
+  if (url.pathname !== '/' || url.search !== '' || url.hash !== '' || url.username !== '') throw new Error('must end after the host; the server cannot live under a path');
+  return url.origin;
+}
+
+/** Beside hosts, http on this machine, for a push service of one's own or a test's. */
+function readPushHosts(given: string): string {
+  const parts = given.split(',').map((part) => part.trim().toLowerCase());
+  for (const part of parts) {
+    const url = part.startsWith('http://') ? URL.parse(part) : undefined;
+    const local = url && url.origin === part && isLoopback(url.hostname);
+    if (!local && !/^[a-z0-9-]+(\.[a-z0-9-]+)+$/.test(part)) throw new Error('must be host names like push.example.org, separated by commas');
+  }
+  return parts.join(',');
+}
+
+function readSiteName(given: string): string {
+  const name = given.trim();
+  if (name === '' || name.length > 64) throw new Error('must have 1 to 64 characters');
+  return name;
+}

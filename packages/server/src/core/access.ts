@@ -1,0 +1,133 @@
+import { RequestError } from '@kith/protocol';
+import type { Query } from '../db/db.ts';
+import type { ConversationsTable, MembersTable } from '../db/schema.ts';
+
+// Every question of who may do what. Asked inside the transaction that does it, so that a removal cannot slip between.
+
+export interface Membership {
+  type: ConversationsTable['type'];
+  memberCount: number;
+  directKey: string | null;
+  createdBy: string | null;
+  role: MembersTable['role'];
+}
+
+/** @throws not_a_member, the same for a conversation that does not exist */
+export async function requireMember(q: Query, conversationId: string, userId: string): Promise<Membership> {
+  const row = await q
+    .selectFrom('members')
+    .innerJoin('conversations', 'conversations.id', 'members.conversation_id')
+    .select(['conversations.type', 'conversations.member_count as memberCount', 'conversations.direct_key as directKey', 'conversations.created_by as createdBy', 'members.role'])
+    .where('members.conversation_id', '=', conversationId)
+    .where('members.user_id', '=', userId)
+    .where('members.state', '=', 'joined')
+    .executeTakeFirst();
+  if (!row) throw new RequestError('not_a_member');
+  return row;
+}
+
+/** @throws not_a_member, forbidden */
+export async function requireGroupAdmin(q: Query, conversationId: string, userId: string): Promise<Membership> {
+  const membership = await requireMember(q, conversationId, userId);
+  const operatorsRoom = membership.type === 'room' && membership.role === 'member' && (await isOperator(q, userId));
+  if (membership.type !== 'group' && membership.type !== 'room') throw new RequestError('forbidden');
+  if (membership.role === 'member' && !operatorsRoom) throw new RequestError('forbidden');
+  return membership;
+}
+
+/** @throws forbidden */
+export async function requireOperator(q: Query, userId: string): Promise<void> {
+  if (!(await isOperator(q, userId))) throw new RequestError('forbidden');
+}
+
+async function isOperator(q: Query, userId: string): Promise<boolean> {
+  const row = await q.selectFrom('users').select('operator').where('id', '=', userId).where('operator', '=', 1).executeTakeFirst();
+  return row !== undefined;
+}
+
+/** Can this person be written to, asked, added? Deleted and disabled accounts cannot. @throws not_found */
+export async function requirePerson(q: Query, userId: string) {
+  const row = await q.selectFrom('users').selectAll().where('id', '=', userId).where('deleted_at', 'is', null).where('disabled_at', 'is', null).executeTakeFirst();
+  if (!row) throw new RequestError('not_found');
+  return row;
+}
+
+/** How two people stand to each other. */
+export async function readPair(q: Query, userId: string, otherId: string) {
+  const rows = await q
+    .selectFrom('friends')
+    .select(['user_id', 'state', 'blocked'])
+    .where((eb) => eb.or([eb.and([eb('user_id', '=', userId), eb('friend_id', '=', otherId)]), eb.and([eb('user_id', '=', otherId), eb('friend_id', '=', userId)])]))
+    .execute();
+  const mine = rows.find((row) => row.user_id === userId);
+  return {
+    friends: mine?.state === 'friends',
+    /** There was a friendship or a request, and somebody ended it. */
+    ended: mine?.state === 'none',
+    /** By either of the two. */
+    blocked: rows.some((row) => row.blocked === 1),
+  };
+}
+
+/** The other person of a direct conversation; yourself in your notes. */
+export function peerOf(directKey: string, userId: string): string {
+  const [a, b] = directKey.split(' ') as [string, string];
+  return a === userId ? b : a;
+}
+
+/**
+ * May this person write in this conversation now?
+ *
+ * @throws not_found when one of the two blocked the other or the other is gone: the same answer, so that a block is not told
+ * @throws not_friends, forbidden
+ */
+export async function requireMayWrite(q: Query, membership: Membership, userId: string): Promise<void> {
+  if (membership.type === 'announcements') return requireOperator(q, userId);
+  if (membership.type !== 'direct') return;
+  const peerId = peerOf(membership.directKey!, userId);
+  if (peerId === userId) return;
+  const peer = await requirePerson(q, peerId);
+  const pair = await readPair(q, userId, peerId);
+  if (pair.blocked) throw new RequestError('not_found');
+  // Who opened the conversation wanted an answer, whatever their own setting says; until one of the two ended it.
+  const asked = membership.createdBy === peerId && !pair.ended;
+  if (!pair.friends && peer.accepts !== 'anyone' && !asked) throw new RequestError('not_friends');
+}
+
+/**
+ * Which of these may this person see at all: friends, and members of conversations they are in too; without blocks.
+ *
+ * @param requests  Also those with a friend request between them, in either direction.
+ */
+export async function visiblePeople(q: Query, userId: string, candidates: string[], { requests = false } = {}): Promise<Set<string>> {
+  if (candidates.length === 0) return new Set();
+  const shared = await q
+    .selectFrom('members as theirs')
+    .innerJoin('members as mine', 'mine.conversation_id', 'theirs.conversation_id')
+    .innerJoin('conversations', 'conversations.id', 'mine.conversation_id')
+    .select('theirs.user_id as id')
+    .distinct()
+    .where('mine.user_id', '=', userId)
+    .where('mine.state', '=', 'joined')
+    .where('theirs.state', '=', 'joined')
+    .where('conversations.type', '!=', 'announcements')
+    .where('theirs.user_id', 'in', candidates)
+    .execute();
+  const friends = await q
+    .selectFrom('friends')
+    .select('friend_id as id')
+    .where('user_id', '=', userId)
+    .where('state', 'in', requests ? ['friends', 'incoming', 'outgoing'] : ['friends'])
+    .where('friend_id', 'in', candidates)
+    .execute();
+  const blocks = await q
+    .selectFrom('friends')
+    .select(['user_id', 'friend_id'])
+    .where('blocked', '=', 1)
+    .where((eb) => eb.or([eb.and([eb('user_id', '=', userId), eb('friend_id', 'in', candidates)]), eb.and([eb('friend_id', '=', userId), eb('user_id', 'in', candidates)])]))
+    .execute();
+  const visible = new Set([...shared, ...friends].map((row) => row.id));
+  for (const block of blocks) visible.delete(block.user_id === userId ? block.friend_id : block.user_id);
+  if (candidates.includes(userId)) visible.add(userId);
+  return visible;
+}

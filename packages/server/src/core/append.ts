@@ -1,0 +1,57 @@
+import { createHash } from 'node:crypto';
+import { type Message, conversationStream } from '@kith/protocol';
+import type { MessagesTable } from '../db/schema.ts';
+import { newId } from './context.ts';
+import { toMessage } from './entities.ts';
+import type { Commit } from './streams.ts';
+
+export interface Draft {
+  conversationId: string;
+  senderId: string;
+  clientId: string | null;
+  type: MessagesTable['type'];
+  text: string;
+  event?: Message['event'];
+}
+
+/**
+ * Writes the message that this commit appends and puts it into the push.
+ *
+ * @returns undefined when the sender has used this client id before; then nothing is written and the caller rolls back
+ */
+export async function append(c: Commit, draft: Draft): Promise<Message | undefined> {
+  const stream = conversationStream(draft.conversationId);
+  const row: MessagesTable = {
+    id: newId(),
+    conversation_id: draft.conversationId,
+    version: c.version(stream),
+    ...c.appended(),
+    sender_id: draft.senderId,
+    client_id: draft.clientId,
+    type: draft.type,
+    text: draft.text,
+    sent_hash: draft.clientId === null ? null : sentHash(draft.type, draft.text),
+    edited_at: null,
+    deleted_at: null,
+    deleted_by: null,
+    event: draft.event ? JSON.stringify(draft.event) : null,
+  };
+  const written = await c.q
+    .insertInto('messages')
+    .values(row)
+    .onConflict((conflict) => conflict.columns(['sender_id', 'client_id']).doNothing())
+    .returning('id')
+    .executeTakeFirst();
+  if (!written) return undefined;
+  const message = toMessage(row);
+  c.put(stream, message);
+  return message;
+}
+
+/** Says in the conversation what its members did: renamed, added, left … */
+export async function appendLine(c: Commit, conversationId: string, senderId: string, event: NonNullable<Message['event']>): Promise<void> {
+  await append(c, { conversationId, senderId, clientId: null, type: 'system', text: '', event });
+}
+
+/** What was first sent under a client id. */
+export const sentHash = (type: string, text: string): string => createHash('sha256').update(`${type}\n${text}`).digest('base64url').slice(0, 22);

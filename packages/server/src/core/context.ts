@@ -1,0 +1,75 @@
+import { createHash, randomBytes, randomUUIDv7 } from 'node:crypto';
+import { type MethodName, type Params, RequestError, type Result, type Signal, type StreamId } from '@kith/protocol';
+import type { Config } from '../config.ts';
+import type { Query } from '../db/db.ts';
+import { type Caller, type Effect, type Identity, type Topic, encodeSignal } from './core.ts';
+import type { Online } from './online.ts';
+import type { Passwords } from './passwords.ts';
+import type { PushSender } from './push-sender.ts';
+import type { RoomsOnline } from './rooms-online.ts';
+import type { SignInLimits } from './sign-in-limits.ts';
+import { type Commit, type Log, commit } from './streams.ts';
+
+/** What lives as long as the core. */
+export interface Services extends Log {
+  config: Config;
+  online: Online;
+  roomsOnline: RoomsOnline;
+  passwords: Passwords;
+  signInLimits: SignInLimits;
+  push: PushSender;
+}
+
+/** What a handler gets: the process's services, and who asks. */
+export class Context {
+  readonly services: Services;
+  readonly caller: Caller;
+  /** What the connection that asked has to do. */
+  readonly effects: Effect[] = [];
+
+  constructor(services: Services, caller: Caller) {
+    this.services = services;
+    this.caller = caller;
+  }
+
+  /** @throws unauthenticated */
+  get identity(): Identity {
+    if (!this.caller.identity) throw new RequestError('unauthenticated');
+    return this.caller.identity;
+  }
+
+  /** The person signed in. @throws unauthenticated */
+  get userId(): string {
+    return this.identity.userId;
+  }
+
+  get config(): Config {
+    return this.services.config;
+  }
+
+  now(): number {
+    return this.services.now();
+  }
+
+  read<T>(work: (q: Query) => Promise<T>): Promise<T> {
+    return this.services.db.read(work);
+  }
+
+  commit<T>(streams: StreamId[] | ((q: Query) => Promise<StreamId[]>), work: (c: Commit) => Promise<T>, options?: { append?: StreamId }): Promise<T> {
+    return commit(this.services, streams, work, options);
+  }
+
+  /** Tells those who follow the topic now. May be lost. */
+  signal(topic: Topic, signal: Signal): void {
+    this.services.publish([{ kind: 'signal', topic, frame: encodeSignal(signal) }]);
+  }
+}
+
+export type Handler<M extends MethodName> = (context: Context, params: Params<M>) => Promise<Result<M>>;
+export type Handlers<M extends MethodName = MethodName> = { [K in M]: Handler<K> };
+
+export const newId = (): string => randomUUIDv7();
+/** 256 bits; the prefix lets secret scanners recognise it. */
+export const newToken = (): string => `kith_${randomBytes(32).toString('base64url')}`;
+export const newCode = (): string => randomBytes(16).toString('base64url');
+export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');

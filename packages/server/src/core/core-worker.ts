@@ -1,0 +1,81 @@
+import { Worker } from 'node:worker_threads';
+import { type ErrorCode, RequestError } from '@kith/protocol';
+import type { Config } from '../config.ts';
+import { DatabaseError } from '../db/db.ts';
+import type { Answer, Core, Identity, Publication, Topic } from './core.ts';
+import type { Fault } from './local-core.ts';
+import { type AsyncCall, type ToGateway, type ToWorker, batched } from './worker-port.ts';
+
+/** @throws DatabaseError */
+export async function openWorkerCore(config: Config, onFault: (fault: Fault) => void): Promise<Core> {
+  const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: { config }, name: 'kith-core' });
+  const core = new WorkerCore(worker, onFault);
+  await core.opened;
+  return core;
+}
+
+class WorkerCore implements Core {
+  readonly opened: Promise<void>;
+  readonly #worker: Worker;
+  readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  readonly #send: (message: ToWorker) => void;
+  #next = 1;
+  #closed = false;
+  #publish: (publications: Publication[]) => void = () => {};
+  #fatal: (error: Error) => void = () => {};
+
+  constructor(worker: Worker, onFault: (fault: Fault) => void) {
+    this.#worker = worker;
+    this.#send = batched((messages: ToWorker[]) => worker.postMessage(messages));
+    this.opened = new Promise((resolve, reject) => {
+      const receive = (message: ToGateway): void => {
+        if ('opened' in message) resolve();
+        else if ('refused' in message) reject(new DatabaseError(message.refused));
+        else if ('publications' in message) this.#publish(message.publications);
+        else if ('fatal' in message) this.#fatal(new Error(message.fatal));
+        else if ('fault' in message)
+          onFault({ id: message.fault.id, method: message.fault.method, error: Object.assign(new Error(message.fault.message), { stack: message.fault.stack }) });
+        else this.#settle(message);
+      };
+      worker.on('message', (messages: ToGateway[]) => messages.forEach(receive));
+      worker.on('error', (error: Error) => {
+        reject(error);
+        this.#fatal(error);
+      });
+      worker.on('exit', () => {
+        if (!this.#closed) this.#fatal(new Error('the core ended unexpectedly'));
+      });
+    });
+  }
+
+  #settle(message: { id: number; value: unknown } | { id: number; failed: string; code?: ErrorCode }): void {
+    const waiting = this.#waiting.get(message.id);
+    this.#waiting.delete(message.id);
+    if ('failed' in message) waiting?.reject(message.code ? new RequestError(message.code, { message: message.failed }) : new Error(message.failed));
+    else waiting?.resolve(message.value);
+  }
+
+  #call<T>(call: AsyncCall, ...args: unknown[]): Promise<T> {
+    const id = this.#next++;
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    this.#waiting.set(id, { resolve, reject });
+    this.#send({ call, id, args });
+    return promise as Promise<T>;
+  }
+
+  handle: Core['handle'] = (caller, frame) => this.#call<Answer>('handle', caller, frame);
+  authenticate: Core['authenticate'] = (token) => this.#call<Identity | undefined>('authenticate', token);
+  topics: Core['topics'] = (who) => this.#call<Topic[] | undefined>('topics', who);
+  heads: Core['heads'] = (streams) => this.#call<Record<string, number>>('heads', streams);
+  setupLink: Core['setupLink'] = () => this.#call<string | undefined>('setupLink');
+  connected: Core['connected'] = (who) => this.#send({ tell: 'connected', who });
+  disconnected: Core['disconnected'] = (who) => this.#send({ tell: 'disconnected', who });
+  onPublish: Core['onPublish'] = (listener) => void (this.#publish = listener);
+  onFatal: Core['onFatal'] = (listener) => void (this.#fatal = listener);
+
+  async close(): Promise<void> {
+    await this.#call('close');
+    this.#closed = true;
+    await this.#worker.terminate();
+  }
+}

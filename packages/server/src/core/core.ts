@@ -1,0 +1,109 @@
+import type { CloseName, ErrorCode, Signal, StreamId } from '@kith/protocol';
+
+/**
+ * The seam between the gateway (sockets, HTTP) and the core (features, SQL). With SQLite the core runs in a worker
+ * thread, with PostgreSQL in the gateway's own process; neither side can tell. All that crosses is plain data, and
+ * frames cross as text, so that nothing is parsed or encoded twice.
+ */
+export interface Core {
+  /**
+   * Answers one request frame. Never rejects for what a peer sent: that is an error reply.
+   * Requests are taken up in the order of the calls.
+   */
+  handle(caller: Caller, frame: string): Promise<Answer>;
+
+  /** Whose token is this? `undefined`: nobody's, or no longer. */
+  authenticate(token: string): Promise<Identity | undefined>;
+
+  /**
+   * What a connection of this person follows besides their own `user:` stream. The gateway follows that stream first,
+   * then asks this and follows the answer, and only then lets the core answer `hello`, whose reply carries the heads:
+   * subscribe first, then read. `undefined`: the session ended in between.
+   */
+  topics(who: Identity): Promise<Topic[] | undefined>;
+
+  /** Newest versions of these streams; unknown ones are left out. For the gateway's heartbeat, so without access check. */
+  heads(streams: StreamId[]): Promise<Record<string, number>>;
+
+  /**
+   * The code of the one-time link with which the operator's account is made: only while there is no operator, valid for
+   * an hour, a new one at every start. `undefined`: there is one.
+   */
+  setupLink(): Promise<string | undefined>;
+
+  /** A connection of this person is ready, or gone. Drives presence. */
+  connected(who: Identity): void;
+  disconnected(who: Identity): void;
+
+  /** Called with what was committed, in the order of the commits of each stream, and with signals. One listener. */
+  onPublish(listener: (publications: Publication[]) => void): void;
+
+  /**
+   * The core cannot go on: a commit ended in an error, so whether it is on disk is unknown. The process must stop, and
+   * clients will ask again with the same client ids. One listener.
+   */
+  onFatal(listener: (error: Error) => void): void;
+
+  /** Answers what is in flight, then closes the database. */
+  close(): Promise<void>;
+}
+
+export interface Identity {
+  userId: string;
+  sessionId: string;
+}
+
+export interface Caller {
+  /** Absent before sign-in. */
+  identity?: Identity;
+  /** Address of the peer, for limits on sign-in. */
+  ip: string;
+  /** What the peer calls its device, or its User-Agent; shown in the list of sessions. */
+  device?: string;
+}
+
+export interface Answer {
+  /** The reply frame, encoded. */
+  text: string;
+  /** Set when the reply is an error. */
+  error?: ErrorCode;
+  /** What the connection that asked has to do, in this order, before the reply is written. */
+  effects?: Effect[];
+}
+
+export type Effect =
+  /** Sign-in worked: over HTTP a cookie may be set with the token. */
+  | { do: 'signed-in'; identity: Identity; token: string }
+  /** Sign-out: over HTTP the cookie goes. */
+  | { do: 'signed-out' }
+  /** Follow these topics from now on, until `unfollow` or the end of the connection. */
+  | { do: 'follow'; topics: Topic[] }
+  | { do: 'unfollow'; topics: Topic[] }
+  | { do: 'close'; as: CloseName };
+
+/**
+ * What connections follow. Streams carry pushes and signals; the other topics only signals: `presence:<userId>` for the
+ * person's friends, `presence:<userId>/shared` for those who only share a conversation with them, and
+ * `online:<conversationId>`.
+ */
+export type Topic = StreamId | `presence:${string}` | `online:${string}`;
+
+export type Publication =
+  /** A commit: `frame` is the encoded push, the same bytes for every recipient. */
+  | {
+      kind: 'push';
+      topic: StreamId;
+      version: number;
+      frame: string;
+      /** For pushes of `user:` streams: what every connection of that person follows, or no longer, before anything later is delivered. */
+      follow?: Topic[];
+      unfollow?: Topic[];
+      /** Sessions that ended: their connections are closed at once. */
+      end?: { sessionIds: string[]; as: CloseName };
+    }
+  /** For every connection that follows the topic, without a frame: what it follows from here on, or no longer. */
+  | { kind: 'control'; topic: Topic; follow?: Topic[]; unfollow?: Topic[] }
+  /** Fleeting: may be dropped under pressure. */
+  | { kind: 'signal'; topic: Topic; frame: string };
+
+export const encodeSignal = (signal: Signal): string => JSON.stringify(signal);

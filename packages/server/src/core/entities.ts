@@ -1,0 +1,272 @@
+import type { Conversation, Draft, Entity, Friend, Hidden, Inbox, Member, Message, Profile, Receipt, Session, Settings, User } from '@kith/protocol';
+import { limits } from '@kith/protocol';
+import type { Query } from '../db/db.ts';
+import type { ConversationsTable, DraftsTable, HiddenTable, InboxTable, MessagesTable, ReceiptsTable, SessionsTable, SettingsTable, UsersTable } from '../db/schema.ts';
+
+// Rows as the wire shows them: one pair of query and shape per kind. Pushes, snapshots and changes all come from here,
+// so that they cannot differ.
+
+export const toUser = (row: UsersTable): User => ({
+  kind: 'user',
+  id: row.id,
+  version: row.version,
+  handle: row.handle,
+  name: row.name,
+  avatar: row.avatar,
+  bio: row.bio,
+  guest: row.guest === 1,
+  operator: row.operator === 1,
+  accepts: row.accepts,
+  createdAt: row.created_at,
+});
+
+type ProfileRow = Pick<UsersTable, 'id' | 'handle' | 'name' | 'avatar' | 'bio' | 'guest' | 'deleted_at'>;
+export const profileColumns = ['users.id', 'users.handle', 'users.name', 'users.avatar', 'users.bio', 'users.guest', 'users.deleted_at'] as const;
+export const toProfile = (row: ProfileRow): Profile => ({
+  id: row.id,
+  handle: row.handle,
+  name: row.name,
+  avatar: row.avatar,
+  bio: row.bio,
+  guest: row.guest === 1,
+  ...(row.deleted_at !== null && { deleted: true }),
+});
+
+export async function readProfiles(q: Query, userIds: string[]): Promise<Profile[]> {
+  if (userIds.length === 0) return [];
+  const rows = await q.selectFrom('users').select(profileColumns).where('id', 'in', userIds).execute();
+  return rows.map(toProfile);
+}
+
+export const toSession = (row: SessionsTable): Session => ({
+  kind: 'session',
+  id: row.id,
+  version: row.version,
+  device: row.device,
+  createdAt: row.created_at,
+  usedAt: row.used_at,
+  endedAt: row.ended_at,
+});
+
+export const toConversation = (row: ConversationsTable): Conversation => ({
+  kind: 'conversation',
+  id: row.id,
+  version: row.version,
+  type: row.type,
+  title: row.title,
+  avatar: row.avatar,
+  createdBy: row.created_by,
+  createdAt: row.created_at,
+  memberCount: row.member_count,
+});
+
+export const toInbox = (row: InboxTable): Inbox => ({
+  kind: 'inbox',
+  conversationId: row.conversation_id,
+  version: row.version,
+  joined: row.joined === 1,
+  readSeq: row.read_seq,
+  mutedUntil: row.muted_until,
+  pinnedAt: row.pinned_at,
+  request: row.request === 1,
+});
+
+export const toDraft = (row: DraftsTable): Draft => ({
+  kind: 'draft',
+  conversationId: row.conversation_id,
+  version: row.version,
+  text: row.text,
+  other: row.other,
+  at: row.at,
+});
+
+export const toHidden = (row: HiddenTable): Hidden => ({
+  kind: 'hidden',
+  messageId: row.message_id,
+  conversationId: row.conversation_id,
+  version: row.version,
+  seq: row.seq,
+});
+
+export const toSettings = (row: SettingsTable): Settings => ({
+  kind: 'settings',
+  version: row.version,
+  readReceipts: row.read_receipts === 1,
+  typing: row.typing === 1,
+  presence: row.presence,
+  pushContent: row.push_content === 1,
+  quietFrom: row.quiet_from,
+  quietTo: row.quiet_to,
+  timeZone: row.time_zone,
+});
+
+export const toReceipt = (row: ReceiptsTable): Receipt => ({
+  kind: 'receipt',
+  conversationId: row.conversation_id,
+  userId: row.user_id,
+  version: row.version,
+  deliveredSeq: row.delivered_seq,
+  readSeq: row.read_seq,
+});
+
+export const toMessage = (row: MessagesTable): Message => ({
+  kind: 'message',
+  id: row.id,
+  conversationId: row.conversation_id,
+  seq: row.seq,
+  version: row.version,
+  senderId: row.sender_id,
+  clientId: row.client_id,
+  type: row.type,
+  text: row.text,
+  at: row.at,
+  ...(row.edited_at !== null && { editedAt: row.edited_at }),
+  ...(row.deleted_at !== null && { deletedAt: row.deleted_at }),
+  ...(row.deleted_by !== null && { deletedBy: row.deleted_by }),
+  ...(row.event !== null && { event: JSON.parse(row.event) as Message['event'] }),
+});
+
+/** Members carry the name, picture and handle of the person, so that a conversation can be shown from its stream alone. */
+export const memberRows = (q: Query) =>
+  q.selectFrom('members').innerJoin('users', 'users.id', 'members.user_id').selectAll('members').select(['users.name', 'users.avatar', 'users.handle']);
+type MemberRow = Awaited<ReturnType<ReturnType<typeof memberRows>['executeTakeFirstOrThrow']>>;
+export const toMember = (row: MemberRow): Member => ({
+  kind: 'member',
+  conversationId: row.conversation_id,
+  userId: row.user_id,
+  version: row.version,
+  role: row.role,
+  state: row.state,
+  joinedAt: row.joined_at,
+  name: row.name,
+  avatar: row.avatar,
+  handle: row.handle,
+});
+
+/** Friends carry the name, picture and handle of the other person. */
+export const friendRows = (q: Query) =>
+  q.selectFrom('friends').innerJoin('users', 'users.id', 'friends.friend_id').selectAll('friends').select(['users.name', 'users.avatar as picture', 'users.handle']);
+type FriendRow = Awaited<ReturnType<ReturnType<typeof friendRows>['executeTakeFirstOrThrow']>>;
+export const toFriend = (row: FriendRow): Friend => ({
+  kind: 'friend',
+  userId: row.friend_id,
+  version: row.version,
+  state: row.state,
+  note: row.note,
+  remark: row.remark,
+  blocked: row.blocked === 1,
+  since: row.since,
+  name: row.name,
+  avatar: row.picture,
+  handle: row.handle,
+});
+
+export async function readMember(q: Query, conversationId: string, userId: string): Promise<Member> {
+  return toMember(await memberRows(q).where('conversation_id', '=', conversationId).where('user_id', '=', userId).executeTakeFirstOrThrow());
+}
+
+export async function readFriend(q: Query, userId: string, friendId: string): Promise<Friend> {
+  return toFriend(await friendRows(q).where('user_id', '=', userId).where('friend_id', '=', friendId).executeTakeFirstOrThrow());
+}
+
+export async function readConversation(q: Query, conversationId: string): Promise<Conversation> {
+  return toConversation(await q.selectFrom('conversations').selectAll().where('id', '=', conversationId).executeTakeFirstOrThrow());
+}
+
+export async function readInbox(q: Query, userId: string, conversationId: string): Promise<Inbox> {
+  return toInbox(await q.selectFrom('inbox').selectAll().where('user_id', '=', userId).where('conversation_id', '=', conversationId).executeTakeFirstOrThrow());
+}
+
+export async function readUser(q: Query, userId: string): Promise<User> {
+  return toUser(await q.selectFrom('users').selectAll().where('id', '=', userId).executeTakeFirstOrThrow());
+}
+
+/**
+ * What is private to a person, changed after a version, by version.
+ *
+ * @param since  0 for all there is; then ended sessions, conversations left and friendships without trace are passed over.
+ * @param limit  Rows of each kind at most.
+ */
+export async function readUserStream(q: Query, userId: string, since: number, limit: number): Promise<Entity[]> {
+  const fresh = since === 0;
+  const own = await q.selectFrom('users').selectAll().where('id', '=', userId).where('version', '>', since).execute();
+  const sessions = await q
+    .selectFrom('sessions')
+    .selectAll()
+    .where('user_id', '=', userId)
+    .where('version', '>', since)
+    .$if(fresh, (query) => query.where('ended_at', 'is', null))
+    .orderBy('version')
+    .limit(limit)
+    .execute();
+  const friends = await friendRows(q)
+    .where('friends.user_id', '=', userId)
+    .where('friends.version', '>', since)
+    .$if(fresh, (query) => query.where((eb) => eb.or([eb('state', '!=', 'none'), eb('blocked', '=', 1), eb('remark', '!=', '')])))
+    .orderBy('friends.version')
+    .limit(limit)
+    .execute();
+  const inbox = await q
+    .selectFrom('inbox')
+    .selectAll()
+    .where('user_id', '=', userId)
+    .where('version', '>', since)
+    .$if(fresh, (query) => query.where('joined', '=', 1))
+    .orderBy('version')
+    .limit(limit)
+    .execute();
+  const settings = await q.selectFrom('settings').selectAll().where('user_id', '=', userId).where('version', '>', since).execute();
+  const drafts = await q
+    .selectFrom('drafts')
+    .selectAll()
+    .where('user_id', '=', userId)
+    .where('version', '>', since)
+    .$if(fresh, (query) => query.where((eb) => eb.or([eb('text', '!=', ''), eb('other', 'is not', null)])))
+    .orderBy('version')
+    .limit(limit)
+    .execute();
+  const hidden = await q
+    .selectFrom('hidden')
+    .selectAll()
+    .where('user_id', '=', userId)
+    .where('version', '>', since)
+    .orderBy('version', fresh ? 'desc' : 'asc')
+    .limit(limit)
+    .execute();
+  const personal = [...settings.map(toSettings), ...drafts.map(toDraft), ...hidden.map(toHidden)];
+  return byVersion([...own.map(toUser), ...sessions.map(toSession), ...friends.map(toFriend), ...inbox.map(toInbox), ...personal]);
+}
+
+/** What changed in a conversation after a version, by version. Members of announcements are nobody's business. */
+export async function readConversationStream(q: Query, conversationId: string, since: number, limit: number): Promise<Entity[]> {
+  const conversation = await q.selectFrom('conversations').selectAll().where('id', '=', conversationId).executeTakeFirstOrThrow();
+  const members = await conversationMembers(q, conversation, since, limit);
+  const receipts = await q.selectFrom('receipts').selectAll().where('conversation_id', '=', conversationId).where('version', '>', since).orderBy('version').limit(limit).execute();
+  const messages = await q.selectFrom('messages').selectAll().where('conversation_id', '=', conversationId).where('version', '>', since).orderBy('version').limit(limit).execute();
+  const changed = conversation.version > since ? [toConversation(conversation)] : [];
+  return byVersion([...changed, ...members, ...receipts.map(toReceipt), ...messages.map(toMessage)]);
+}
+
+/** A conversation as it is now: its members, how far they have read, and its latest messages. */
+export async function readConversationSnapshot(q: Query, conversationId: string): Promise<Entity[]> {
+  const conversation = await q.selectFrom('conversations').selectAll().where('id', '=', conversationId).executeTakeFirstOrThrow();
+  const members = await conversationMembers(q, conversation, 0, limits.snapshotMembers);
+  const receipts = await q.selectFrom('receipts').selectAll().where('conversation_id', '=', conversationId).limit(limits.snapshotMembers).execute();
+  const messages = await q.selectFrom('messages').selectAll().where('conversation_id', '=', conversationId).orderBy('seq', 'desc').limit(limits.snapshotMessages).execute();
+  return [toConversation(conversation), ...members, ...receipts.map(toReceipt), ...withinPage(messages).map(toMessage).reverse()];
+}
+
+async function conversationMembers(q: Query, conversation: ConversationsTable, since: number, limit: number): Promise<Member[]> {
+  if (conversation.type === 'announcements') return [];
+  const rows = await memberRows(q).where('conversation_id', '=', conversation.id).where('members.version', '>', since).orderBy('members.version').limit(limit).execute();
+  return rows.map(toMember);
+}
+
+/** The first messages whose text fits a page, or a part of one; at least one. */
+export function withinPage(messages: MessagesTable[], pageBytes: number = limits.pageBytes): MessagesTable[] {
+  let bytes = 0;
+  const end = messages.findIndex((message) => (bytes += Buffer.byteLength(message.text)) > pageBytes);
+  return end === -1 ? messages : messages.slice(0, Math.max(1, end));
+}
+
+const byVersion = (list: Entity[]): Entity[] => list.sort((a, b) => a.version - b.version);

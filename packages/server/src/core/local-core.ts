@@ -1,0 +1,184 @@
+import { randomUUID } from 'node:crypto';
+import { type ErrorBody, type MethodName, RequestError, type StreamId, decodeParams, decodeRequest, isMethod, methods } from '@kith/protocol';
+import type { Config } from '../config.ts';
+import { CommitUnknown, type Database } from '../db/db.ts';
+import { authenticate, setupCode, topics } from '../features/auth.ts';
+import { handlers } from '../features/index.ts';
+import { requireOperator } from './access.ts';
+import { Context, type Handler, type Services } from './context.ts';
+import type { Answer, Caller, Core, Identity, Publication, Topic } from './core.ts';
+import { Online } from './online.ts';
+import { Passwords } from './passwords.ts';
+import { makePlaces } from './places.ts';
+import { tellPresence } from './presence-topics.ts';
+import { openVapidKeys } from './push-devices.ts';
+import { PushSender } from './push-sender.ts';
+import { RoomsOnline } from './rooms-online.ts';
+import { SignInLimits } from './sign-in-limits.ts';
+import { readHeads } from './streams.ts';
+import type { VapidKeys } from './web-push.ts';
+
+/** A bug of ours, on its way to the operator's log; the peer gets only the id. */
+export interface Fault {
+  id: string;
+  method: string;
+  error: unknown;
+}
+
+export interface CoreOptions {
+  config: Config;
+  db: Database;
+  /** Milliseconds since 1970. */
+  now: () => number;
+  onFault: (fault: Fault) => void;
+}
+
+/** The core in this thread, on an open database. */
+export async function startCore({ config, db, now, onFault }: CoreOptions): Promise<Core> {
+  const core = new LocalCore(config, db, now, await openVapidKeys(db), onFault);
+  await makePlaces({ db, now, publish: () => {} });
+  return core;
+}
+
+class LocalCore implements Core {
+  readonly #services: Services;
+  readonly #onFault: (fault: Fault) => void;
+  readonly #inFlight = new Set<Promise<unknown>>();
+  readonly #telling = new Map<string, Promise<void>>();
+  #publish: (publications: Publication[]) => void = () => {};
+  #fatal: (error: Error) => void = () => {};
+
+  constructor(config: Config, db: Database, now: () => number, vapid: VapidKeys, onFault: (fault: Fault) => void) {
+    const online = new Online(config.offlineGraceMs);
+    const log = { db, now, publish: (publications: Publication[]) => this.#publish(publications) };
+    const roomsOnline = new RoomsOnline({ ...log, online });
+    const passwords = new Passwords({ memory: config.passwordMemory, passes: config.passwordPasses });
+    const signInLimits = new SignInLimits({ on: config.rateLimits, registrationsPerHour: config.registrationsPerHour });
+    const push = new PushSender({ db, now, config, vapid, onFault: (error) => this.#report('push', error) });
+    this.#services = { ...log, config, online, roomsOnline, passwords, signInLimits, push };
+    this.#onFault = onFault;
+    online.onChange((userId, isOnline) => {
+      const told = Promise.all([this.#presenceChanged(userId, isOnline, now()), roomsOnline.changed(userId, isOnline)]);
+      void this.#track(told).catch((error: unknown) => this.#report('presence', error));
+    });
+  }
+
+  /** One person's changes one after the other: of two that overtake each other the last would be the wrong one. */
+  #presenceChanged(userId: string, online: boolean, at: number): Promise<void> {
+    const before = this.#telling.get(userId) ?? Promise.resolve();
+    const told = before.then(() => this.#tellPresence(userId, online, at));
+    const settled = told
+      .catch(() => {})
+      .then(() => {
+        if (this.#telling.get(userId) === settled) this.#telling.delete(userId);
+      });
+    this.#telling.set(userId, settled);
+    return told;
+  }
+
+  async #tellPresence(userId: string, online: boolean, at: number): Promise<void> {
+    await tellPresence(this.#services, userId, online, at);
+    if (!online) await this.#services.db.write([], (q) => q.updateTable('users').set({ last_seen_at: at }).where('id', '=', userId).execute());
+  }
+
+  handle(caller: Caller, frame: string): Promise<Answer> {
+    return this.#track(this.#handle(caller, frame));
+  }
+
+  async #handle(caller: Caller, frame: string): Promise<Answer> {
+    let id = '';
+    let method = '';
+    const context = new Context(this.#services, caller);
+    try {
+      const request = decodeRequest(frame);
+      ({ id, method } = request);
+      if (!isMethod(method)) throw new RequestError('unknown_method');
+      const { access } = methods[method];
+      if (access !== 'public') void context.identity;
+      const params = decodeParams(method, request.params);
+      if (access === 'operator') await this.#services.db.read((q) => requireOperator(q, context.userId));
+      const result = await (handlers[method] as Handler<MethodName>)(context, params);
+      return { text: JSON.stringify({ id, result }), ...(context.effects.length > 0 && { effects: context.effects }) };
+    } catch (error) {
+      return this.#refuse(id, method, error);
+    }
+  }
+
+  #refuse(id: string, method: string, error: unknown): Answer {
+    if (error instanceof CommitUnknown) {
+      if (error.fatal) this.#fatal(error);
+      else this.#report(method, error);
+      // Neither ack nor nack: over a socket the connection ends and the client asks again with the same client id.
+      return { ...refusal(id, new RequestError('busy')), effects: [{ do: 'close', as: 'tryLater' }] };
+    }
+    if (error instanceof RequestError) return refusal(id, error);
+    return refusal(id, new RequestError('internal', { id: this.#report(method, error) }));
+  }
+
+  #report(method: string, error: unknown): string {
+    const id = randomUUID();
+    this.#onFault({ id, method, error });
+    return id;
+  }
+
+  authenticate(token: string): Promise<Identity | undefined> {
+    return this.#track(authenticate(this.#services, this.#services.config, token));
+  }
+
+  topics(who: Identity): Promise<Topic[] | undefined> {
+    return this.#track(topics(this.#services.db, who));
+  }
+
+  heads(streams: StreamId[]): Promise<Record<string, number>> {
+    return this.#track(this.#services.db.read((q) => readHeads(q, streams)));
+  }
+
+  setupLink(): Promise<string | undefined> {
+    return this.#track(setupCode(this.#services));
+  }
+
+  connected(who: Identity): void {
+    this.#services.online.connected(who.userId);
+    this.#services.push.connected(who);
+  }
+
+  disconnected(who: Identity): void {
+    this.#services.online.disconnected(who.userId);
+    this.#services.push.disconnected(who);
+  }
+
+  onPublish(listener: (publications: Publication[]) => void): void {
+    this.#publish = listener;
+  }
+
+  onFatal(listener: (error: Error) => void): void {
+    this.#fatal = listener;
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
+    const settled = work.then(
+      () => {},
+      (error: unknown) => {
+        // Presence and the time of a session's last use are written without a request that could tell.
+        if (error instanceof CommitUnknown && error.fatal) this.#fatal(error);
+      },
+    );
+    this.#inFlight.add(settled);
+    void settled.then(() => this.#inFlight.delete(settled));
+    return work;
+  }
+
+  async close(): Promise<void> {
+    this.#services.online.close();
+    this.#services.roomsOnline.close();
+    // First: a test of a push may be what somebody waits for.
+    await this.#services.push.close();
+    while (this.#inFlight.size > 0) await Promise.all(this.#inFlight);
+    await this.#services.db.close();
+  }
+}
+
+function refusal(id: string, error: RequestError): Answer {
+  const body: ErrorBody = error.toBody();
+  return { text: JSON.stringify({ id, error: body }), error: error.code };
+}

@@ -1,0 +1,146 @@
+import { RequestError, conversationStream, limits, userStream } from '@kith/protocol';
+import type { ConversationsTable, MembersTable } from '../db/schema.ts';
+import { readPair } from './access.ts';
+import { readConversation, readInbox, readMember } from './entities.ts';
+import type { Commit } from './streams.ts';
+
+// The two ends of a membership: the member in the conversation's stream, the inbox row in the person's own.
+
+/**
+ * Makes people members. The commit has locked the conversation's stream and theirs.
+ *
+ * @param people  Those who are not members now.
+ * @throws too_many
+ */
+export async function join(c: Commit, conversation: { id: string; type: ConversationsTable['type'] }, people: Newcomer[]): Promise<void> {
+  const stream = conversationStream(conversation.id);
+  for (const { userId, role = 'member', request = false } of people) {
+    await requireRoom(c, userId);
+    const member = { version: c.version(stream), role, state: 'joined', joined_at: c.now } as const;
+    await c.q
+      .insertInto('members')
+      .values({ conversation_id: conversation.id, user_id: userId, ...member })
+      .onConflict((conflict) => conflict.columns(['conversation_id', 'user_id']).doUpdateSet(member))
+      .execute();
+    await enterInbox(c, conversation.id, userId, request);
+    c.put(stream, await readMember(c.q, conversation.id, userId));
+  }
+  await countMembers(c, conversation.id, people.length);
+}
+
+/** The conversation appears in the person's list, read up to its end: nobody is greeted by a thousand unread messages. */
+export async function enterInbox(c: Commit, conversationId: string, userId: string, request: boolean): Promise<void> {
+  const own = userStream(userId);
+  const { seq } = await c.q.selectFrom('streams').select('seq').where('id', '=', conversationStream(conversationId)).executeTakeFirstOrThrow();
+  const row = { version: c.version(own), joined: 1, read_seq: seq, muted_until: 0, pinned_at: 0, request: request ? 1 : 0 } as const;
+  await c.q
+    .insertInto('inbox')
+    .values({ user_id: userId, conversation_id: conversationId, ...row })
+    .onConflict((conflict) => conflict.columns(['user_id', 'conversation_id']).doUpdateSet(row))
+    .execute();
+  c.put(own, await readInbox(c.q, userId, conversationId));
+  c.follow(own, conversationStream(conversationId));
+}
+
+/** Ends a membership: from this commit on the person gets nothing of the conversation. */
+export async function leave(c: Commit, conversationId: string, userId: string): Promise<void> {
+  const stream = conversationStream(conversationId);
+  const own = userStream(userId);
+  await c.q
+    .updateTable('members')
+    .set({ version: c.version(stream), state: 'left', role: 'member' })
+    .where('conversation_id', '=', conversationId)
+    .where('user_id', '=', userId)
+    .execute();
+  await c.q
+    .updateTable('inbox')
+    .set({ version: c.version(own), joined: 0, pinned_at: 0, request: 0 })
+    .where('user_id', '=', userId)
+    .where('conversation_id', '=', conversationId)
+    .execute();
+  c.put(stream, await readMember(c.q, conversationId, userId));
+  c.put(own, await readInbox(c.q, userId, conversationId));
+  c.unfollow(own, conversationStream(conversationId), `online:${conversationId}`);
+  await countMembers(c, conversationId, -1);
+}
+
+async function countMembers(c: Commit, conversationId: string, change: number): Promise<void> {
+  const stream = conversationStream(conversationId);
+  await c.q
+    .updateTable('conversations')
+    .set((eb) => ({ version: c.version(stream), member_count: eb('member_count', '+', change) }))
+    .where('id', '=', conversationId)
+    .execute();
+  const conversation = await readConversation(c.q, conversationId);
+  if (conversation.type !== 'room' && conversation.memberCount > limits.groupMembers)
+    throw new RequestError('too_many', { message: `A group has at most ${limits.groupMembers} members.` });
+  c.put(stream, conversation);
+}
+
+async function requireRoom(c: Commit, userId: string): Promise<void> {
+  const { count } = await c.q
+    .selectFrom('inbox')
+    .select((eb) => eb.fn.countAll<number>().as('count'))
+    .where('user_id', '=', userId)
+    .where('joined', '=', 1)
+    .executeTakeFirstOrThrow();
+  if (Number(count) >= limits.conversationsPerUser) throw new RequestError('too_many', { message: `A person is in at most ${limits.conversationsPerUser} conversations.` });
+}
+
+/** Of these, who is a member now. */
+export async function joinedAmong(c: Pick<Commit, 'q'>, conversationId: string, userIds: string[]): Promise<Set<string>> {
+  if (userIds.length === 0) return new Set();
+  const rows = await c.q
+    .selectFrom('members')
+    .select('user_id')
+    .where('conversation_id', '=', conversationId)
+    .where('state', '=', 'joined')
+    .where('user_id', 'in', userIds)
+    .execute();
+  return new Set(rows.map((row) => row.user_id));
+}
+
+export interface Newcomer {
+  userId: string;
+  role?: MembersTable['role'];
+  request?: boolean;
+}
+
+/**
+ * Of the people somebody wants in a group, those who can be added: they exist, and neither side blocked the other.
+ * The others are passed over without a word, so that a block is not told. For strangers the group waits among the
+ * requests.
+ */
+export async function findNewcomers(c: Commit, adderId: string, userIds: string[]): Promise<Newcomer[]> {
+  if (userIds.length === 0) return [];
+  const people = await c.q.selectFrom('users').select(['id', 'accepts']).where('id', 'in', userIds).where('deleted_at', 'is', null).where('disabled_at', 'is', null).execute();
+  const newcomers: Newcomer[] = [];
+  for (const { id, accepts } of people) {
+    const pair = await readPair(c.q, adderId, id);
+    if (!pair.blocked) newcomers.push({ userId: id, request: !pair.friends && accepts !== 'anyone' });
+  }
+  return newcomers;
+}
+
+/** A group without an owner gets one: the longest-standing admin, else the longest-standing member. */
+export async function passOnOwnership(c: Commit, conversationId: string): Promise<void> {
+  const stream = conversationStream(conversationId);
+  const heir = await c.q
+    .selectFrom('members')
+    .select('user_id')
+    .where('conversation_id', '=', conversationId)
+    .where('state', '=', 'joined')
+    .orderBy((eb) => eb.case().when('role', '=', 'admin').then(0).else(1).end())
+    .orderBy('joined_at')
+    .orderBy('user_id')
+    .limit(1)
+    .executeTakeFirst();
+  if (!heir) return;
+  await c.q
+    .updateTable('members')
+    .set({ role: 'owner', version: c.version(stream) })
+    .where('conversation_id', '=', conversationId)
+    .where('user_id', '=', heir.user_id)
+    .execute();
+  c.put(stream, await readMember(c.q, conversationId, heir.user_id));
+}

@@ -1,0 +1,26 @@
+import type { Config } from '../config.ts';
+import { openDatabase } from '../db/open.ts';
+import type { Core } from './core.ts';
+import { openWorkerCore } from './core-worker.ts';
+import { type Fault, startCore } from './local-core.ts';
+
+export interface OpenOptions {
+  config: Config;
+  /** worker: beside the gateway, the default with SQLite. direct: in this thread, the default with PostgreSQL. */
+  engine?: 'worker' | 'direct';
+  /** Milliseconds since 1970. Only in this thread; a worker has its own clock. */
+  clock?: () => number;
+  onFault?: (fault: Fault) => void;
+}
+
+/**
+ * Opens the database and the core beside it.
+ *
+ * @throws DatabaseError
+ */
+export async function openCore({ config, engine, clock, onFault = () => {} }: OpenOptions): Promise<Core> {
+  const beside = engine ?? (config.database === 'sqlite' && !clock ? 'worker' : 'direct');
+  if (beside === 'worker') return openWorkerCore(config, onFault);
+  const db = await openDatabase(config);
+  return startCore({ config, db, now: clock ?? Date.now, onFault });
+}

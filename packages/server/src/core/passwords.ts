@@ -1,0 +1,67 @@
+import { argon2, randomBytes, timingSafeEqual } from 'node:crypto';
+import { promisify } from 'node:util';
+import { RequestError } from '@kith/protocol';
+
+const hash = promisify(argon2);
+/** Hashes at a time, each with its memory, and those that may wait; beyond, sign-in is busy and chat goes on. */
+const atOnce = 2;
+const waiting = 50;
+const tagLength = 32;
+
+interface Cost {
+  /** KiB */
+  memory: number;
+  passes: number;
+}
+
+/** argon2id, off the event loop, a bounded number at a time. The parameters stand in each hash, so they can grow later. */
+export class Passwords {
+  readonly #cost: Cost;
+  readonly #waiting: (() => void)[] = [];
+  #running = 0;
+  #nobody: Promise<string> | undefined;
+
+  constructor(cost: Cost) {
+    this.#cost = cost;
+  }
+
+  /** @throws busy */
+  hash(password: string): Promise<string> {
+    return this.#bounded(async () => {
+      const nonce = randomBytes(16);
+      const tag = await derive(password, nonce, this.#cost);
+      return `$argon2id$v=19$m=${this.#cost.memory},t=${this.#cost.passes},p=1$${nonce.toString('base64')}$${tag.toString('base64')}`;
+    });
+  }
+
+  /**
+   * @param stored  null: there is no such account or password. Takes as long as a wrong password, and is one.
+   * @throws busy
+   */
+  async verify(password: string, stored: string | null): Promise<boolean> {
+    this.#nobody ??= this.hash(randomBytes(16).toString('hex'));
+    const [, , , parameters, nonce, tag] = (stored ?? (await this.#nobody)).split('$');
+    const [memory, passes] = /m=(\d+),t=(\d+)/.exec(parameters!)!.slice(1).map(Number) as [number, number];
+    return this.#bounded(async () => {
+      const derived = await derive(password, Buffer.from(nonce!, 'base64'), { memory, passes });
+      return timingSafeEqual(derived, Buffer.from(tag!, 'base64')) && stored !== null;
+    });
+  }
+
+  async #bounded<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#running >= atOnce) {
+      if (this.#waiting.length >= waiting) throw new RequestError('busy', { retryAfterMs: 2_000 });
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+    this.#running += 1;
+    try {
+      return await work();
+    } finally {
+      this.#running -= 1;
+      this.#waiting.shift()?.();
+    }
+  }
+}
+
+const derive = (password: string, nonce: Buffer, { memory, passes }: Cost): Promise<Buffer> =>
+  hash('argon2id', { message: password, nonce, memory, passes, parallelism: 1, tagLength });

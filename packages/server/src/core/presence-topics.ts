@@ -1,0 +1,32 @@
+import type { Services } from './context.ts';
+import { type Topic, encodeSignal } from './core.ts';
+import { readSettings } from './privacy.ts';
+
+/** Followed by friends. */
+export const friendsTopic = (userId: string): Topic => `presence:${userId}`;
+/** Followed by people who only share a conversation. */
+export const sharedTopic = (userId: string): Topic => `presence:${userId}/shared`;
+
+/**
+ * Tells those who watch somebody, as far as that person lets them.
+ *
+ * @param at  When they came or went.
+ */
+export async function tellPresence(services: Services, userId: string, online: boolean, at = services.now()): Promise<void> {
+  const { presence } = (await services.db.read((q) => readSettings(q, [userId]))).get(userId)!;
+  const frame = encodeSignal({ signal: 'presence', data: { userId, online, lastSeenAt: at } });
+  const topics = presence === 'everyone' ? [friendsTopic(userId), sharedTopic(userId)] : presence === 'friends' ? [friendsTopic(userId)] : [];
+  services.publish(topics.map((topic) => ({ kind: 'signal', topic, frame })));
+}
+
+/** The person has become less visible: those who may not see them any more see them leave, and hear nothing from then on. */
+export function hidePresence(services: Services, userId: string, from: 'strangers' | 'everyone'): void {
+  const frame = encodeSignal({ signal: 'presence', data: { userId, online: false, lastSeenAt: null } });
+  const topics = from === 'everyone' ? [sharedTopic(userId), friendsTopic(userId)] : [sharedTopic(userId)];
+  for (const topic of topics) {
+    services.publish([
+      { kind: 'signal', topic, frame },
+      { kind: 'control', topic, unfollow: [topic] },
+    ]);
+  }
+}

@@ -1,0 +1,29 @@
+import { type CloseName, userStream } from '@kith/protocol';
+import { toSession } from './entities.ts';
+import { dropDevices } from './push-devices.ts';
+import type { Commit } from './streams.ts';
+
+/** Ends sessions of a person, all or one or all but one; their connections are closed with the commit, and their devices get no pushes. */
+export async function endSessions(c: Commit, userId: string, which: { only?: string; except?: string } = {}, as: CloseName = 'sessionEnded'): Promise<number> {
+  const own = userStream(userId);
+  const rows = await c.q
+    .updateTable('sessions')
+    .set({ ended_at: c.now, version: c.version(own) })
+    .where('user_id', '=', userId)
+    .where('ended_at', 'is', null)
+    .$if(which.only !== undefined, (query) => query.where('id', '=', which.only!))
+    .$if(which.except !== undefined, (query) => query.where('id', '!=', which.except!))
+    .returningAll()
+    .execute();
+  c.put(own, ...rows.map(toSession));
+  c.end(
+    own,
+    rows.map((row) => row.id),
+    as,
+  );
+  await dropDevices(
+    c.q,
+    rows.map((row) => row.id),
+  );
+  return rows.length;
+}

@@ -1,0 +1,45 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { RequestError } from '@kith/protocol';
+import type { Config } from '../config.ts';
+import { DatabaseError } from '../db/db.ts';
+import { openDatabase } from '../db/open.ts';
+import type { Core } from './core.ts';
+import { type Fault, startCore } from './local-core.ts';
+import { type ToGateway, type ToWorker, batched } from './worker-port.ts';
+
+// The entry of the core's thread.
+
+async function serve(config: Config): Promise<void> {
+  const port = parentPort!;
+  const send = batched((messages: ToGateway[]) => port.postMessage(messages));
+  let core: Core;
+  try {
+    const db = await openDatabase(config);
+    const onFault = ({ id, method, error }: Fault): void => {
+      const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
+      send({ fault: { id, method, message, ...(stack !== undefined && { stack }) } });
+    };
+    core = await startCore({ config, db, now: Date.now, onFault });
+  } catch (error) {
+    if (!(error instanceof DatabaseError)) throw error;
+    send({ refused: error.message });
+    return;
+  }
+  core.onPublish((publications) => send({ publications }));
+  core.onFatal((error) => send({ fatal: error.message }));
+  port.on('message', (messages: ToWorker[]) => {
+    for (const message of messages) {
+      if ('tell' in message) core[message.tell](message.who);
+      else {
+        const { id } = message;
+        (core[message.call] as (...args: unknown[]) => Promise<unknown>)(...message.args).then(
+          (value) => send({ id, value }),
+          (error: unknown) => send({ id, failed: error instanceof Error ? error.message : String(error), ...(error instanceof RequestError && { code: error.code }) }),
+        );
+      }
+    }
+  });
+  send({ opened: true });
+}
+
+await serve((workerData as { config: Config }).config);

@@ -1,0 +1,42 @@
+import type { Kysely } from 'kysely';
+import type { Schema } from './schema.ts';
+
+/** What work runs its queries on: inside `read` a consistent view, inside `write` a transaction. */
+export type Query = Kysely<Schema>;
+
+/**
+ * One database, whichever engine. Work must await nothing but its own queries: on SQLite everything else waits for it.
+ */
+export interface Database {
+  /** Runs queries that change nothing, all on one consistent view of what is committed. */
+  read<T>(work: (q: Query) => Promise<T>): Promise<T>;
+
+  /**
+   * Runs queries as one transaction. Resolves only when it is durable; rejects with what `work` threw, rolled back.
+   * Writes that share a key are taken up, committed and resolved in the order of the calls.
+   *
+   * May run `work` again from the start after a conflict with another writer.
+   *
+   * @throws storage_full, busy
+   * @throws CommitUnknown when nobody can say whether the transaction is committed
+   */
+  write<T>(keys: readonly string[], work: (q: Query) => Promise<T>): Promise<T>;
+
+  close(): Promise<void>;
+}
+
+/** The commit itself failed half-way: the work may be durable or not. Neither ack nor nack may follow. */
+export class CommitUnknown extends Error {
+  /** Must this process stop, because its own database file is in doubt? */
+  readonly fatal: boolean;
+  constructor(cause: unknown, fatal: boolean) {
+    super(`commit outcome unknown: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    this.name = 'CommitUnknown';
+    this.fatal = fatal;
+  }
+}
+
+/** The data cannot be used: shown to the operator as it is, and the process does not start. */
+export class DatabaseError extends Error {
+  override name = 'DatabaseError';
+}

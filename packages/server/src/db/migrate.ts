@@ -1,0 +1,23 @@
+import { Migrator } from 'kysely/migration';
+import { DatabaseError, type Query } from './db.ts';
+import * as init from './migrations/0001_init.ts';
+import * as personal from './migrations/0002_personal.ts';
+import * as push from './migrations/0003_push.ts';
+
+/** In the order they run. A released one is never changed. */
+const migrations = { '0001_init': init, '0002_personal': personal, '0003_push': push };
+
+/** @throws DatabaseError when a migration fails, or the database was made by a newer program */
+export async function migrate(db: Query): Promise<void> {
+  const migrator = new Migrator({ db, provider: { getMigrations: () => Promise.resolve(migrations) } });
+  const { error, results } = await migrator.migrateToLatest();
+  if (!error) return;
+  const failed = results?.find((result) => result.status === 'Error')?.migrationName;
+  const reason = error instanceof Error ? error.message : 'unknown';
+  throw new DatabaseError(
+    failed
+      ? `Migration ${failed} failed: ${reason}. Nothing of it was kept.`
+      : `The database was made by a newer Kith (${reason}). Start that version, or restore an older backup.`,
+    { cause: error },
+  );
+}

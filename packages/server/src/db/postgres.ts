@@ -1,0 +1,158 @@
+import { RequestError } from '@kith/protocol';
+import { type ControlledTransaction, Kysely, PostgresDialect } from 'kysely';
+import pg from 'pg';
+import { CommitUnknown, type Database, DatabaseError, type Query } from './db.ts';
+import { migrate } from './migrate.ts';
+import type { Schema } from './schema.ts';
+
+const connections = 10;
+/** Milliseconds until a statement is given up, and until a connection is. */
+const statementMs = 10_000;
+const connectMs = 5_000;
+const attempts = 5;
+
+/** Deadlock and serialisation failure: nothing is wrong with the work, run it again. */
+const conflicts = new Set(['40P01', '40001']);
+/** Somebody else took a unique name between our look and our write: the work looks again, and finds it taken. */
+const uniqueViolation = '23505';
+const full = new Set(['53100']);
+
+const INT8 = 20;
+// All our integers are below 2^53; as text they would not compare.
+pg.types.setTypeParser(INT8, Number);
+
+/**
+ * PostgreSQL 15 or newer.
+ *
+ * @param url  `postgres://user:password@host:port/database`
+ * @throws DatabaseError when it cannot be reached, acknowledges before it is durable, or is newer than this program
+ */
+export async function openPostgres(url: string): Promise<Database> {
+  const pool = new pg.Pool({ connectionString: url, max: connections, statement_timeout: statementMs, connectionTimeoutMillis: connectMs });
+  // A connection that breaks is replaced at its next use, and its queries tell. Without listeners, on the pool for the
+  // idle ones and on each for when it is in use, the process would end.
+  pool.on('error', () => {});
+  pool.on('connect', (client) => client.on('error', () => {}));
+  const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+  try {
+    const { rows } = await pool.query<{ synchronous_commit: string; fsync: string }>(
+      "select current_setting('synchronous_commit') as synchronous_commit, current_setting('fsync') as fsync",
+    );
+    if (rows[0]!.synchronous_commit === 'off') throw new DatabaseError('PostgreSQL has synchronous_commit=off: it would confirm messages that a crash loses. Turn it on.');
+    await migrate(db);
+  } catch (error) {
+    await db.destroy();
+    if (error instanceof DatabaseError) throw error;
+    throw new DatabaseError(`PostgreSQL cannot be used: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+  return new PostgresDatabase(db);
+}
+
+class PostgresDatabase implements Database {
+  readonly #db: Query;
+  /** The last writer of each key: those of one conversation wait here in order, not at the row lock in any order. */
+  readonly #last = new Map<string, Promise<unknown>>();
+  readonly #running = new Set<Promise<unknown>>();
+
+  constructor(db: Query) {
+    this.#db = db;
+  }
+
+  read<T>(work: (q: Query) => Promise<T>): Promise<T> {
+    return this.#track(
+      this.#db
+        .transaction()
+        .setIsolationLevel('repeatable read')
+        .setAccessMode('read only')
+        .execute(work)
+        .catch((error: unknown) => {
+          throw refusal(error);
+        }),
+    );
+  }
+
+  write<T>(keys: readonly string[], work: (q: Query) => Promise<T>): Promise<T> {
+    const before = Promise.all(keys.map((key) => this.#last.get(key)));
+    const run = before.then(() => this.#write(work));
+    const settled = run.then(
+      () => {},
+      () => {},
+    );
+    for (const key of keys) this.#last.set(key, settled);
+    void settled.then(() => {
+      for (const key of keys) if (this.#last.get(key) === settled) this.#last.delete(key);
+    });
+    return this.#track(run);
+  }
+
+  async #write<T>(work: (q: Query) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const tx = await this.#db.startTransaction().execute();
+        let value: T;
+        try {
+          value = await work(tx);
+        } catch (error) {
+          await giveBack(tx);
+          throw error;
+        }
+        try {
+          await tx.commit().execute();
+        } catch (error) {
+          await giveBack(tx);
+          // A refused commit (a deferred constraint, a conflict) has a code and is rolled back; a lost connection has not.
+          if (isSqlState(error) && !error.code.startsWith('08') && !error.code.startsWith('57')) throw error;
+          throw new CommitUnknown(error, false);
+        }
+        return value;
+      } catch (error) {
+        if (attempt < attempts && isSqlState(error) && (conflicts.has(error.code) || error.code === uniqueViolation)) continue;
+        throw refusal(error);
+      }
+    }
+  }
+
+  #track<T>(work: Promise<T>): Promise<T> {
+    const settled = work.then(
+      () => {},
+      () => {},
+    );
+    this.#running.add(settled);
+    void settled.then(() => this.#running.delete(settled));
+    return work;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#running);
+    await this.#db.destroy();
+  }
+}
+
+/**
+ * Rolls back what is left of a transaction. After a failed commit too: until then its connection is not back in the pool,
+ * and after ten of them there is none. A connection that is dead cannot roll back, and is replaced.
+ */
+async function giveBack(tx: ControlledTransaction<Schema>): Promise<void> {
+  await tx
+    .rollback()
+    .execute()
+    .catch(() => {});
+}
+
+/** What the server said. Not by the look of the code: EPIPE, of a lost connection, has five letters too. */
+const isSqlState = (error: unknown): error is { code: string } => error instanceof pg.DatabaseError && error.code !== undefined;
+
+function refusal(error: unknown): unknown {
+  if (error instanceof RequestError || error instanceof CommitUnknown) return error;
+  if (isSqlState(error)) {
+    if (full.has(error.code)) return new RequestError('storage_full');
+    // 08 connection, 53 resources, 57 shutdown or cancelled: the database is away or too slow, the request is fine.
+    if (conflicts.has(error.code) || /^(?:08|53|57)/.test(error.code)) return new RequestError('busy', { retryAfterMs: 1_000 });
+    return error;
+  }
+  const code = (error as { code?: unknown } | null)?.code;
+  const message = error instanceof Error ? error.message : '';
+  if ((typeof code === 'string' && /^E[A-Z]+$/.test(code)) || /Connection terminated|not queryable|timeout exceeded when trying to connect/.test(message))
+    return new RequestError('busy', { retryAfterMs: 1_000 });
+  return error;
+}

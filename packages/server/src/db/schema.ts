@@ -1,0 +1,213 @@
+/**
+ * The tables, the same on both engines. House types: ids are text, times integer milliseconds, flags 0 or 1, JSON is
+ * text. `version` is the version of the row's stream at its last change; only core/streams.ts makes new ones.
+ */
+export interface Schema {
+  streams: StreamsTable;
+  users: UsersTable;
+  sessions: SessionsTable;
+  friends: FriendsTable;
+  conversations: ConversationsTable;
+  members: MembersTable;
+  inbox: InboxTable;
+  receipts: ReceiptsTable;
+  messages: MessagesTable;
+  settings: SettingsTable;
+  drafts: DraftsTable;
+  hidden: HiddenTable;
+  invites: InvitesTable;
+  spent_tokens: SpentTokensTable;
+  push_subscriptions: PushSubscriptionsTable;
+  push_told: PushToldTable;
+  secrets: SecretsTable;
+}
+
+type Flag = 0 | 1;
+
+/** One row a stream: its counters. Locking this row is locking the stream. */
+export interface StreamsTable {
+  id: string;
+  version: number;
+  /** Conversations: seq of the newest message. */
+  seq: number;
+  /** Time of the newest message; shown times never go back behind it. */
+  at: number;
+}
+
+export interface UsersTable {
+  id: string;
+  version: number;
+  handle: string | null;
+  name: string;
+  avatar: string;
+  bio: string;
+  password: string | null;
+  guest: Flag;
+  operator: Flag;
+  accepts: 'friends' | 'anyone';
+  /** Issuer and subject by which an outside site vouches for this person. */
+  external_id: string | null;
+  created_at: number;
+  last_seen_at: number | null;
+  disabled_at: number | null;
+  deleted_at: number | null;
+}
+
+export interface SessionsTable {
+  id: string;
+  user_id: string;
+  version: number;
+  /** SHA-256 of the token, hex. */
+  token_hash: string;
+  device: string;
+  created_at: number;
+  used_at: number;
+  ended_at: number | null;
+}
+
+/** How `friend_id` stands to `user_id`; the other direction is another row. */
+export interface FriendsTable {
+  user_id: string;
+  friend_id: string;
+  version: number;
+  state: 'none' | 'incoming' | 'outgoing' | 'friends';
+  note: string;
+  remark: string;
+  blocked: Flag;
+  since: number;
+}
+
+export interface ConversationsTable {
+  id: string;
+  version: number;
+  type: 'direct' | 'group' | 'room' | 'announcements';
+  title: string | null;
+  avatar: string;
+  created_by: string | null;
+  created_at: number;
+  member_count: number;
+  /** Direct: both user ids in order, with a space between. One conversation per pair. */
+  direct_key: string | null;
+  /** The creator's own key, so that a repeated call finds the same group. */
+  client_id: string | null;
+}
+
+export interface MembersTable {
+  conversation_id: string;
+  user_id: string;
+  version: number;
+  role: 'owner' | 'admin' | 'member';
+  state: 'joined' | 'left';
+  joined_at: number;
+}
+
+export interface InboxTable {
+  user_id: string;
+  conversation_id: string;
+  version: number;
+  joined: Flag;
+  read_seq: number;
+  muted_until: number;
+  pinned_at: number;
+  request: Flag;
+}
+
+export interface ReceiptsTable {
+  conversation_id: string;
+  user_id: string;
+  version: number;
+  delivered_seq: number;
+  read_seq: number;
+}
+
+export interface MessagesTable {
+  id: string;
+  conversation_id: string;
+  seq: number;
+  version: number;
+  sender_id: string;
+  client_id: string | null;
+  type: 'text' | 'emoji' | 'image' | 'file' | 'voice' | 'system';
+  text: string;
+  /** Of what was first sent, so that a repeated client id can be told from a reused one after edits and recall. */
+  sent_hash: string | null;
+  at: number;
+  edited_at: number | null;
+  deleted_at: number | null;
+  deleted_by: string | null;
+  /** JSON of a system line. */
+  event: string | null;
+}
+
+/** Absent: the defaults of features/settings.ts. */
+export interface SettingsTable {
+  user_id: string;
+  version: number;
+  read_receipts: Flag;
+  typing: Flag;
+  presence: 'everyone' | 'friends' | 'nobody';
+  push_content: Flag;
+  quiet_from: number | null;
+  quiet_to: number | null;
+  time_zone: string;
+}
+
+export interface DraftsTable {
+  user_id: string;
+  conversation_id: string;
+  version: number;
+  text: string;
+  other: string | null;
+  at: number;
+}
+
+export interface HiddenTable {
+  user_id: string;
+  message_id: string;
+  conversation_id: string;
+  seq: number;
+  version: number;
+}
+
+export interface InvitesTable {
+  code_hash: string;
+  /** 1: makes the operator's account. */
+  operator: Flag;
+  uses_left: number;
+  expires_at: number;
+  created_by: string | null;
+}
+
+/** JWTs that were exchanged, until they expire by themselves. */
+export interface SpentTokensTable {
+  hash: string;
+  expires_at: number;
+}
+
+/** Where a session's device gets pushes. */
+export interface PushSubscriptionsTable {
+  session_id: string;
+  user_id: string;
+  endpoint: string;
+  p256dh: string;
+  auth: string;
+  created_at: number;
+  /** The last push that was tried … */
+  last_at: number | null;
+  /** … and the HTTP status it was answered with; 0: none. */
+  last_status: number | null;
+}
+
+/** Up to where a device was told of a conversation by push, as long as that notification stands. */
+export interface PushToldTable {
+  session_id: string;
+  conversation_id: string;
+  user_id: string;
+  seq: number;
+}
+
+/** Keys of the server itself. */
+export interface SecretsTable {
+  name: string;
+  value: string;
+}

@@ -1,0 +1,337 @@
+import { type Params, RequestError, type Result, isNameText, limits, normalizeName, userStream } from '@kith/protocol';
+import { createPublicKey } from 'node:crypto';
+import { type JWTPayload, errors, jwtVerify } from 'jose';
+import { type Context, type Handlers, newCode, newId, newToken, sha256 } from '../core/context.ts';
+import type { Identity, Topic } from '../core/core.ts';
+import { readUser, toSession } from '../core/entities.ts';
+import { announcementsId, enterAnnouncements } from '../core/places.ts';
+import { endSessions } from '../core/sessions.ts';
+import { showChanged, streamsThatShow } from '../core/shown.ts';
+import type { Commit, Log } from '../core/streams.ts';
+import { commit } from '../core/streams.ts';
+import type { Config } from '../config.ts';
+import type { Database, Query } from '../db/db.ts';
+import type { UsersTable } from '../db/schema.ts';
+
+const dayMs = 86_400_000;
+const hourMs = 3_600_000;
+/** Names that would pass for the server's own voice. */
+const reservedHandles = new Set(['admin', 'administrator', 'system', 'everyone', 'all', 'here', 'support', 'kith', 'announcements', 'lobby', 'root', 'operator']);
+
+export const auth: Handlers<'auth.register' | 'auth.login' | 'auth.guest' | 'auth.exchange' | 'auth.claim' | 'auth.logout' | 'session.list' | 'session.revoke'> = {
+  async 'auth.register'(context, { handle, password, name, avatar, device, invite }) {
+    requireGoodPassword(password, handle);
+    const invited = await requireMayRegister(context, invite);
+    if (reservedHandles.has(handle) && !invited?.operator) throw new RequestError('handle_taken');
+    const hash = await context.services.passwords.hash(password);
+    return createUser(context, { handle, password: hash, name, avatar, device, invite: invited });
+  },
+
+  async 'auth.guest'(context, { name, avatar, device, invite }) {
+    const invited = await requireMayRegister(context, invite);
+    return createUser(context, { guest: 1, name, avatar, device, invite: invited });
+  },
+
+  async 'auth.login'(context, { handle, password, device }) {
+    const { signInLimits, passwords } = context.services;
+    await signInLimits.requireMayTry(handle, context.caller.ip);
+    const user = await context.read((q) => q.selectFrom('users').selectAll().where('handle', '=', handle).where('deleted_at', 'is', null).executeTakeFirst());
+    if (!(await passwords.verify(password, user?.password ?? null)) || !user) throw new RequestError('wrong_credentials');
+    await signInLimits.succeeded(handle, context.caller.ip);
+    return signIn(context, user.id, device);
+  },
+
+  async 'auth.exchange'(context, { jwt, device }) {
+    const claims = await verifyJwt(context.config, jwt, context.now());
+    const externalId = `${claims.iss ?? ''}|${claims.sub!}`;
+    await spend(context, jwt, claims.exp! * 1_000);
+    const find = () => context.read((q) => q.selectFrom('users').select('id').where('external_id', '=', externalId).where('deleted_at', 'is', null).executeTakeFirst());
+    const known = await find();
+    if (known) return signIn(context, known.id, device);
+    try {
+      return await createUser(context, { externalId, name: nameOf(claims), device });
+    } catch (error) {
+      // The same person came twice at the same moment, for the first time.
+      const other = await find();
+      if (other) return signIn(context, other.id, device);
+      throw error;
+    }
+  },
+
+  async 'auth.claim'(context, { handle, password }) {
+    const { userId } = context;
+    requireGoodPassword(password, handle);
+    if (reservedHandles.has(handle)) throw new RequestError('handle_taken');
+    const hash = await context.services.passwords.hash(password);
+    return context.commit(
+      (q) => streamsThatShow(q, userId),
+      async (c) => {
+        const own = userStream(userId);
+        if (await handleExists(c.q, handle)) throw new RequestError('handle_taken');
+        const claimed = await c.q
+          .updateTable('users')
+          .set({ handle, password: hash, guest: 0, version: c.version(own) })
+          .where('id', '=', userId)
+          .where('guest', '=', 1)
+          .returning('id')
+          .executeTakeFirst();
+        if (!claimed) throw new RequestError('forbidden', { message: 'Only a guest can be claimed.' });
+        await showChanged(c, userId);
+        const user = await readUser(c.q, userId);
+        c.put(own, user);
+        return { user };
+      },
+    );
+  },
+
+  async 'auth.logout'(context) {
+    const { userId, sessionId } = context.identity;
+    await context.commit([userStream(userId)], async (c) => {
+      if ((await endSessions(c, userId, { only: sessionId })) === 0) throw c.unchanged(undefined);
+    });
+    context.effects.push({ do: 'signed-out' });
+    return {};
+  },
+
+  async 'session.list'(context) {
+    const { userId, sessionId } = context.identity;
+    const rows = await context.read((q) =>
+      q.selectFrom('sessions').selectAll().where('user_id', '=', userId).where('ended_at', 'is', null).orderBy('used_at', 'desc').limit(limits.sessionsPerUser).execute(),
+    );
+    return { sessions: rows.map(toSession), current: sessionId };
+  },
+
+  async 'session.revoke'(context, { sessionId }) {
+    const { userId } = context;
+    await context.commit([userStream(userId)], async (c) => {
+      if ((await endSessions(c, userId, { only: sessionId })) > 0) return;
+      const own = await c.q.selectFrom('sessions').select('id').where('id', '=', sessionId).where('user_id', '=', userId).executeTakeFirst();
+      if (!own) throw new RequestError('not_found');
+      throw c.unchanged(undefined);
+    });
+    return {};
+  },
+};
+
+/** Whose token is this? Also keeps the time of its last use, at most once an hour. */
+export async function authenticate(log: Log, config: Config, token: string): Promise<Identity | undefined> {
+  if (token.length > 128) return undefined;
+  const row = await log.db.read((q) => q.selectFrom('sessions').selectAll().where('token_hash', '=', sha256(token)).where('ended_at', 'is', null).executeTakeFirst());
+  if (!row) return undefined;
+  const now = log.now();
+  if (now - row.used_at > config.sessionIdleDays * dayMs || now - row.created_at > config.sessionMaxDays * dayMs) return undefined;
+  if (now - row.used_at > hourMs) await touch(log, row.id, row.user_id, now);
+  return { userId: row.user_id, sessionId: row.id };
+}
+
+async function touch(log: Log, sessionId: string, userId: string, now: number): Promise<void> {
+  const own = userStream(userId);
+  await commit(log, [own], async (c) => {
+    const row = await c.q
+      .updateTable('sessions')
+      .set({ used_at: now, version: c.version(own) })
+      .where('id', '=', sessionId)
+      .where('ended_at', 'is', null)
+      .returningAll()
+      .executeTakeFirst();
+    if (!row) throw c.unchanged(undefined);
+    c.put(own, toSession(row));
+  });
+}
+
+/** What a connection of this person follows besides their own stream. */
+export async function topics(db: Database, { userId, sessionId }: Identity): Promise<Topic[] | undefined> {
+  return db.read(async (q) => {
+    const session = await q.selectFrom('sessions').select('id').where('id', '=', sessionId).where('ended_at', 'is', null).executeTakeFirst();
+    if (!session) return undefined;
+    const rows = await q.selectFrom('inbox').select('conversation_id').where('user_id', '=', userId).where('joined', '=', 1).execute();
+    return rows.map((row): Topic => `conversation:${row.conversation_id}`);
+  });
+}
+
+/** The code of the operator's one-time link; earlier ones end. `undefined`: there is an operator. */
+export async function setupCode(log: Log): Promise<string | undefined> {
+  return log.db.write([], async (q) => {
+    const operator = await q.selectFrom('users').select('id').where('operator', '=', 1).limit(1).executeTakeFirst();
+    if (operator) return undefined;
+    const code = newCode();
+    await q.deleteFrom('invites').where('operator', '=', 1).execute();
+    await q
+      .insertInto('invites')
+      .values({ code_hash: sha256(code), operator: 1, uses_left: 1, expires_at: log.now() + hourMs, created_by: null })
+      .execute();
+    return code;
+  });
+}
+
+interface Invited {
+  hash: string;
+  operator: boolean;
+}
+
+/** @throws invite_required, rate_limited */
+async function requireMayRegister(context: Context, code: string | undefined): Promise<Invited | undefined> {
+  await context.services.signInLimits.requireMayRegister(context.caller.ip);
+  if (code) {
+    const hash = sha256(code);
+    const invite = await context.read((q) =>
+      q.selectFrom('invites').selectAll().where('code_hash', '=', hash).where('uses_left', '>', 0).where('expires_at', '>', context.now()).executeTakeFirst(),
+    );
+    if (!invite) throw new RequestError('invite_required', { message: 'This invitation is used up or too old.' });
+    return { hash, operator: invite.operator === 1 };
+  }
+  if (context.config.registration !== 'open') throw new RequestError('invite_required');
+  return undefined;
+}
+
+interface NewUser {
+  name: string;
+  avatar?: string | undefined;
+  device?: string | undefined;
+  handle?: string;
+  password?: string;
+  guest?: 1;
+  externalId?: string;
+  invite?: Invited | undefined;
+}
+
+async function createUser(context: Context, given: NewUser): Promise<Result<'auth.register'>> {
+  const userId = newId();
+  const own = userStream(userId);
+  const name = normalizeName(given.name);
+  // Everybody's place for announcements is one of many; found before, so that only the new person's stream is locked.
+  const announcements = await context.read(announcementsId);
+  return context.commit([], async (c) => {
+    if (given.handle !== undefined && (await handleExists(c.q, given.handle))) throw new RequestError('handle_taken');
+    if (given.invite) await useInvite(c, given.invite);
+    await c.begin(own);
+    const row: UsersTable = {
+      id: userId,
+      version: c.version(own),
+      handle: given.handle ?? null,
+      name,
+      avatar: given.avatar ?? '',
+      bio: '',
+      password: given.password ?? null,
+      guest: given.guest ?? 0,
+      operator: given.invite?.operator ? 1 : 0,
+      accepts: 'friends',
+      external_id: given.externalId ?? null,
+      created_at: c.now,
+      last_seen_at: null,
+      disabled_at: null,
+      deleted_at: null,
+    };
+    // A unique handle may be taken between the look and here, by somebody registering at the same moment.
+    const written = await c.q
+      .insertInto('users')
+      .values(row)
+      .onConflict((conflict) => conflict.doNothing())
+      .returning('id')
+      .executeTakeFirst();
+    if (!written) throw new RequestError('handle_taken');
+    await enterAnnouncements(c, announcements, userId);
+    return openSession(context, c, userId, given.device);
+  });
+}
+
+async function signIn(context: Context, userId: string, device: string | undefined): Promise<Result<'auth.login'>> {
+  const own = userStream(userId);
+  return context.commit([own], async (c) => {
+    const user = await c.q.selectFrom('users').select(['disabled_at', 'deleted_at']).where('id', '=', userId).executeTakeFirstOrThrow();
+    if (user.disabled_at !== null || user.deleted_at !== null) throw new RequestError('wrong_credentials');
+    return openSession(context, c, userId, device);
+  });
+}
+
+/** A new session and its token. The oldest goes when there are too many. */
+async function openSession(context: Context, c: Commit, userId: string, device: string | undefined): Promise<Result<'auth.login'>> {
+  const own = userStream(userId);
+  const open = await c.q.selectFrom('sessions').select('id').where('user_id', '=', userId).where('ended_at', 'is', null).orderBy('used_at').execute();
+  for (const { id } of open.slice(0, Math.max(0, open.length - limits.sessionsPerUser + 1))) await endSessions(c, userId, { only: id });
+  const token = newToken();
+  const row = {
+    id: newId(),
+    user_id: userId,
+    version: c.version(own),
+    token_hash: sha256(token),
+    device: (device ?? context.caller.device ?? '').slice(0, limits.device),
+    created_at: c.now,
+    used_at: c.now,
+    ended_at: null,
+  };
+  await c.q.insertInto('sessions').values(row).execute();
+  const user = await readUser(c.q, userId);
+  c.put(own, toSession(row));
+  if (user.version === row.version) c.put(own, user);
+  context.effects.push({ do: 'signed-in', identity: { userId, sessionId: row.id }, token });
+  return { user, sessionId: row.id, token };
+}
+
+async function useInvite(c: Commit, invite: Invited): Promise<void> {
+  const used = await c.q
+    .updateTable('invites')
+    .set((eb) => ({ uses_left: eb('uses_left', '-', 1) }))
+    .where('code_hash', '=', invite.hash)
+    .where('uses_left', '>', 0)
+    .where('expires_at', '>', c.now)
+    .returning('code_hash')
+    .executeTakeFirst();
+  if (!used) throw new RequestError('invite_required', { message: 'This invitation is used up or too old.' });
+}
+
+const handleExists = async (q: Query, handle: string): Promise<boolean> => (await q.selectFrom('users').select('id').where('handle', '=', handle).executeTakeFirst()) !== undefined;
+
+function requireGoodPassword(password: Params<'auth.register'>['password'], handle: string): void {
+  const lower = password.toLowerCase();
+  const tooPlain = lower.includes(handle) && password.length - handle.length < 4;
+  if (tooPlain || /^(.)\1*$/u.test(password)) throw new RequestError('bad_request', { path: 'params.password', message: 'params.password: too easy to guess' });
+}
+
+/** One algorithm, fixed by the operator; `exp` and `aud` required. @throws unauthenticated, forbidden */
+async function verifyJwt(config: Config, jwt: string, now: number): Promise<JWTPayload> {
+  const { jwtAlg, jwtKey, jwtAudience, jwtIssuer } = config;
+  if (!jwtAlg || !jwtKey || !jwtAudience) throw new RequestError('forbidden', { message: 'This server takes no JWTs.' });
+  const key = jwtAlg === 'HS256' ? Buffer.from(jwtKey) : createPublicKey(jwtKey);
+  try {
+    const { payload } = await jwtVerify(jwt, key, {
+      algorithms: [jwtAlg],
+      audience: jwtAudience,
+      ...(jwtIssuer !== undefined && { issuer: jwtIssuer }),
+      requiredClaims: ['exp', 'aud', 'sub'],
+      currentDate: new Date(now),
+    });
+    return payload;
+  } catch (error) {
+    if (error instanceof errors.JOSEError) throw new RequestError('unauthenticated', { message: 'This JWT is not valid here.' });
+    throw error;
+  }
+}
+
+/** What another site calls somebody may be no name here; that keeps nobody out. */
+function nameOf(claims: JWTPayload): string {
+  const given = [claims['name'], claims.sub].filter((name) => typeof name === 'string');
+  // Cut within the limit, but not through a surrogate pair.
+  const names = given.map((name) =>
+    normalizeName(
+      normalizeName(name)
+        .slice(0, limits.name)
+        .replace(/[\ud800-\udbff]$/, ''),
+    ),
+  );
+  return names.find(isNameText) ?? 'Guest';
+}
+
+/** A JWT is good for one session. @throws unauthenticated */
+async function spend(context: Context, jwt: string, expiresAt: number): Promise<void> {
+  const spent = await context.services.db.write([], async (q) => {
+    await q.deleteFrom('spent_tokens').where('expires_at', '<', context.now()).execute();
+    return q
+      .insertInto('spent_tokens')
+      .values({ hash: sha256(jwt), expires_at: expiresAt })
+      .onConflict((conflict) => conflict.doNothing())
+      .returning('hash')
+      .executeTakeFirst();
+  });
+  if (!spent) throw new RequestError('unauthenticated', { message: 'This JWT was used already.' });
+}

@@ -1,0 +1,28 @@
+import { userStream } from '@kith/protocol';
+import { requireMember } from '../core/access.ts';
+import type { Handlers } from '../core/context.ts';
+import { toDraft } from '../core/entities.ts';
+
+export const drafts: Handlers<'draft.set'> = {
+  async 'draft.set'(context, { conversationId, text, base }) {
+    const { userId } = context;
+    const own = userStream(userId);
+    return context.commit([own], async (c) => {
+      await requireMember(c.q, conversationId, userId);
+      const before = await c.q.selectFrom('drafts').selectAll().where('user_id', '=', userId).where('conversation_id', '=', conversationId).executeTakeFirst();
+      if (before?.text === text && (before.other === null || base !== before.version)) throw c.unchanged({ draft: toDraft(before) });
+      if (!before && text === '') throw c.unchanged({ draft: toDraft({ user_id: userId, conversation_id: conversationId, version: 0, text: '', other: null, at: c.now }) });
+      // Written over something it has not seen: what the other device had is kept beside it.
+      const unseen = before !== undefined && base < before.version;
+      const other = unseen ? (before.text !== '' && before.text !== text ? before.text : before.other) : null;
+      const row = { user_id: userId, conversation_id: conversationId, version: c.version(own), text, other, at: c.now };
+      await c.q
+        .insertInto('drafts')
+        .values(row)
+        .onConflict((conflict) => conflict.columns(['user_id', 'conversation_id']).doUpdateSet(row))
+        .execute();
+      c.put(own, toDraft(row));
+      return { draft: toDraft(row) };
+    });
+  },
+};

@@ -1,0 +1,39 @@
+import type { Handlers } from '../core/context.ts';
+import { admin } from './admin.ts';
+import { announcements } from './announcements.ts';
+import { auth } from './auth.ts';
+import { conversations } from './conversations.ts';
+import { drafts } from './drafts.ts';
+import { friends } from './friends.ts';
+import { hidden } from './hidden.ts';
+import { members } from './members.ts';
+import { messages } from './messages.ts';
+import { presence } from './presence.ts';
+import { push } from './push.ts';
+import { reads } from './reads.ts';
+import { rooms } from './rooms.ts';
+import { settings } from './settings.ts';
+import { sync } from './sync.ts';
+import { typing } from './typing.ts';
+import { users } from './users.ts';
+
+/** Every method has its handler here, or this does not compile. */
+export const handlers: Handlers = {
+  ...sync,
+  ...auth,
+  ...users,
+  ...friends,
+  ...conversations,
+  ...members,
+  ...rooms,
+  ...messages,
+  ...hidden,
+  ...drafts,
+  ...reads,
+  ...typing,
+  ...presence,
+  ...settings,
+  ...push,
+  ...announcements,
+  ...admin,
+};

@@ -1,0 +1,151 @@
+import { type Message, RequestError, conversationStream, isEmojiText, limits } from '@kith/protocol';
+import { type Membership, requireMayWrite, requireMember } from '../core/access.ts';
+import { append, sentHash } from '../core/append.ts';
+import type { Context, Handlers } from '../core/context.ts';
+import { toMessage, withinPage } from '../core/entities.ts';
+import type { Commit } from '../core/streams.ts';
+import type { Query } from '../db/db.ts';
+import type { MessagesTable } from '../db/schema.ts';
+
+const hourMs = 3_600_000;
+
+export const messages: Handlers<'message.send' | 'message.edit' | 'message.delete' | 'message.history'> = {
+  async 'message.send'(context, { conversationId, clientId, type, text }) {
+    const { userId } = context;
+    if (type !== 'text' && type !== 'emoji') throw new RequestError('unsupported', { message: 'Files cannot be sent yet.' });
+    if (type === 'emoji' && !isEmojiText(text)) throw new RequestError('bad_request', { path: 'params.text', message: 'params.text: type emoji takes one to three emoji' });
+    if (text.trim() === '') throw new RequestError('bad_request', { path: 'params.text', message: 'params.text: empty' });
+    const stream = conversationStream(conversationId);
+    const result = await context.commit(
+      [stream],
+      async (c) => {
+        const refused = await mayWrite(c.q, conversationId, userId);
+        const message = refused ? undefined : await append(c, { conversationId, senderId: userId, clientId, type, text });
+        if (message) return { message };
+        // A repeated send is answered as the first was, even where the sender may no longer write.
+        const first = await c.q.selectFrom('messages').selectAll().where('sender_id', '=', userId).where('client_id', '=', clientId).executeTakeFirst();
+        if (!first) throw refused ?? new Error(`client id ${clientId} is neither new nor known`);
+        if (first.conversation_id !== conversationId || first.sent_hash !== sentHash(type, text)) throw refused ?? new RequestError('client_id_reused');
+        throw c.unchanged({ message: toMessage(first) });
+      },
+      { append: stream },
+    );
+    context.services.push.messageSent(result.message);
+    return result;
+  },
+
+  'message.edit': (context, { messageId, text }) =>
+    changeMessage(context, messageId, async (c, row, membership) => {
+      // New words are new words: who may not write may not put them into an old message either.
+      await requireMayWrite(c.q, membership, context.userId);
+      if (row.sender_id !== context.userId || row.type === 'system') throw new RequestError('forbidden');
+      if (row.deleted_at !== null) throw new RequestError('too_late', { message: 'The message was recalled.' });
+      requireInTime(context, row);
+      if (text.trim() === '') throw new RequestError('bad_request', { path: 'params.text', message: 'params.text: empty' });
+      if (row.text === text) throw c.unchanged({ message: toMessage(row) });
+      return { text, type: row.type === 'emoji' && !isEmojiText(text) ? 'text' : row.type, edited_at: c.now };
+    }),
+
+  'message.delete': (context, { messageId }) =>
+    changeMessage(context, messageId, async (c, row, { role }) => {
+      if (row.deleted_at !== null) throw c.unchanged({ message: toMessage(row) });
+      if (row.type === 'system') throw new RequestError('forbidden');
+      const moderates = role === 'owner' || role === 'admin';
+      if (row.sender_id !== context.userId && !moderates) throw new RequestError('forbidden');
+      if (row.sender_id === context.userId && !moderates) requireInTime(context, row);
+      return { text: '', deleted_at: c.now, deleted_by: context.userId };
+    }),
+
+  async 'message.history'(context, { conversationId, before, after, around, limit = 50 }) {
+    if ([before, after, around].filter((given) => given !== undefined).length > 1)
+      throw new RequestError('bad_request', { path: 'params', message: 'params: one of before, after, around' });
+    return context.read(async (q) => {
+      await requireMember(q, conversationId, context.userId);
+      if (around !== undefined) return readAround(q, conversationId, around, limit);
+      if (after !== undefined) return readAfter(q, conversationId, after, limit);
+      return readBefore(q, conversationId, before ?? Number.MAX_SAFE_INTEGER, limit);
+    });
+  },
+};
+
+/** The reason for which this person may not write here, if any: thrown only once it is clear that this is no repetition. */
+async function mayWrite(q: Query, conversationId: string, userId: string): Promise<RequestError | undefined> {
+  try {
+    await requireMayWrite(q, await requireMember(q, conversationId, userId), userId);
+    return undefined;
+  } catch (error) {
+    if (error instanceof RequestError) return error;
+    throw error;
+  }
+}
+
+/**
+ * Changes a message in place, in its conversation's stream.
+ *
+ * @throws not_found, the same for a message in a conversation of others
+ */
+async function changeMessage(
+  context: Context,
+  messageId: string,
+  change: (c: Commit, row: MessagesTable, membership: Membership) => Promise<Partial<MessagesTable>>,
+): Promise<{ message: Message }> {
+  const where = await context.read((q) => q.selectFrom('messages').select('conversation_id').where('id', '=', messageId).executeTakeFirst());
+  if (!where) throw new RequestError('not_found');
+  const stream = conversationStream(where.conversation_id);
+  return context.commit([stream], async (c) => {
+    const membership = await requireMember(c.q, where.conversation_id, context.userId).catch((error: unknown) => {
+      throw error instanceof RequestError ? new RequestError('not_found') : error;
+    });
+    const row = await c.q.selectFrom('messages').selectAll().where('id', '=', messageId).executeTakeFirstOrThrow();
+    const values = await change(c, row, membership);
+    const changed = await c.q
+      .updateTable('messages')
+      .set({ ...values, version: c.version(stream) })
+      .where('id', '=', messageId)
+      .returningAll()
+      .executeTakeFirstOrThrow();
+    const message = toMessage(changed);
+    c.put(stream, message);
+    return { message };
+  });
+}
+
+function requireInTime(context: Context, row: MessagesTable): void {
+  if (context.now() - row.at > context.config.recallHours * hourMs)
+    throw new RequestError('too_late', { message: `Messages can be changed for ${context.config.recallHours} hours.` });
+}
+
+interface Page {
+  messages: Message[];
+  before: boolean;
+  after: boolean;
+}
+
+async function readBefore(q: Query, conversationId: string, seq: number, limit: number, bytes?: number): Promise<Page> {
+  const rows = await q.selectFrom('messages').selectAll().where('conversation_id', '=', conversationId).where('seq', '<', seq).orderBy('seq', 'desc').limit(limit).execute();
+  return page(q, conversationId, withinPage(rows, bytes).reverse().map(toMessage), seq - 1);
+}
+
+async function readAfter(q: Query, conversationId: string, seq: number, limit: number, bytes?: number): Promise<Page> {
+  const rows = await q.selectFrom('messages').selectAll().where('conversation_id', '=', conversationId).where('seq', '>', seq).orderBy('seq').limit(limit).execute();
+  return page(q, conversationId, withinPage(rows, bytes).map(toMessage), seq);
+}
+
+/** Half before, half from the given one on. */
+async function readAround(q: Query, conversationId: string, seq: number, limit: number): Promise<Page> {
+  const half = Math.floor(limit / 2);
+  const earlier = await readBefore(q, conversationId, seq, half, limits.pageBytes / 2);
+  const later = await readAfter(q, conversationId, Math.max(0, seq - 1), limit - half, limits.pageBytes / 2);
+  return page(q, conversationId, [...earlier.messages, ...later.messages], seq - 1);
+}
+
+/**
+ * Seqs are dense from 1, so what lies beyond a page follows from its ends.
+ *
+ * @param place  The seq behind which an empty page lies.
+ */
+async function page(q: Query, conversationId: string, found: Message[], place: number): Promise<Page> {
+  const { seq: last } = await q.selectFrom('streams').select('seq').where('id', '=', conversationStream(conversationId)).executeTakeFirstOrThrow();
+  const end = Math.min(Math.max(0, place), last);
+  return { messages: found, before: (found[0]?.seq ?? end + 1) > 1, after: (found.at(-1)?.seq ?? end) < last };
+}

@@ -1,0 +1,42 @@
+import { visiblePeople } from '../core/access.ts';
+import type { Handlers } from '../core/context.ts';
+import { friendsTopic, sharedTopic } from '../core/presence-topics.ts';
+import { readSettings } from '../core/privacy.ts';
+
+export const presence: Handlers<'presence.watch' | 'presence.unwatch'> = {
+  async 'presence.watch'(context, { userIds }) {
+    const { userId, services } = context;
+    const { people, friends } = await context.read(async (q) => {
+      const candidates = [...(await visiblePeople(q, userId, [...new Set(userIds)]))];
+      const rows = await q
+        .selectFrom('friends')
+        .select('friend_id')
+        .where('user_id', '=', userId)
+        .where('state', '=', 'friends')
+        .where('friend_id', 'in', ['', ...candidates])
+        .execute();
+      const known = new Set([userId, ...rows.map((row) => row.friend_id)]);
+      const settings = await readSettings(q, [...candidates, userId]);
+      // Who hides from everybody does not see others either.
+      const mine = settings.get(userId)!.presence;
+      const shown = candidates.filter((id) => {
+        const theirs = settings.get(id)!.presence;
+        return id === userId || (mine !== 'nobody' && (theirs === 'everyone' || (theirs === 'friends' && known.has(id))));
+      });
+      const seen = await q
+        .selectFrom('users')
+        .select(['id', 'last_seen_at'])
+        .where('id', 'in', ['', ...shown])
+        .where('deleted_at', 'is', null)
+        .execute();
+      return { people: seen, friends: known };
+    });
+    context.effects.push({ do: 'follow', topics: people.map(({ id }) => (friends.has(id) ? friendsTopic(id) : sharedTopic(id))) });
+    return { presence: people.map(({ id, last_seen_at }) => ({ userId: id, online: services.online.isOnline(id), lastSeenAt: last_seen_at })) };
+  },
+
+  async 'presence.unwatch'(context, { userIds }) {
+    context.effects.push({ do: 'unfollow', topics: userIds.flatMap((id) => [friendsTopic(id), sharedTopic(id)]) });
+    return {};
+  },
+};

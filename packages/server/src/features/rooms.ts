@@ -1,0 +1,69 @@
+import { RequestError, conversationStream, limits, normalizeName, userStream } from '@kith/protocol';
+import { requireMember } from '../core/access.ts';
+import { type Handlers, newId } from '../core/context.ts';
+import { readConversation, readProfiles, toConversation } from '../core/entities.ts';
+import { join, joinedAmong } from '../core/membership.ts';
+import { roomTopic } from '../core/rooms-online.ts';
+
+const listedRooms = 200;
+
+export const rooms: Handlers<'room.list' | 'room.create' | 'room.join' | 'room.online'> = {
+  async 'room.list'(context) {
+    return context.read(async (q) => {
+      const rows = await q.selectFrom('conversations').selectAll().where('type', '=', 'room').orderBy('created_at').limit(listedRooms).execute();
+      const mine = await q
+        .selectFrom('members')
+        .select('conversation_id')
+        .where('user_id', '=', context.userId)
+        .where('state', '=', 'joined')
+        .where('conversation_id', 'in', ['', ...rows.map((row) => row.id)])
+        .execute();
+      const joined = new Set(mine.map((row) => row.conversation_id));
+      const { roomsOnline } = context.services;
+      return { rooms: rows.map((row) => ({ conversation: toConversation(row), joined: joined.has(row.id), online: roomsOnline.count(row.id) })) };
+    });
+  },
+
+  async 'room.create'(context, { title, avatar = '' }) {
+    const { userId } = context;
+    const id = newId();
+    const stream = conversationStream(id);
+    const conversation = await context.commit([userStream(userId)], async (c) => {
+      await c.begin(stream);
+      const values = { title: normalizeName(title), avatar, created_by: userId, created_at: c.now, member_count: 0, direct_key: null, client_id: null };
+      await c.q
+        .insertInto('conversations')
+        .values({ id, version: c.version(stream), type: 'room', ...values })
+        .execute();
+      await join(c, { id, type: 'room' }, [{ userId, role: 'owner' }]);
+      return readConversation(c.q, id);
+    });
+    context.services.roomsOnline.enter(id, userId);
+    return { conversation };
+  },
+
+  async 'room.join'(context, { conversationId }) {
+    const { userId } = context;
+    const stream = conversationStream(conversationId);
+    const result = await context.commit([stream, userStream(userId)], async (c) => {
+      const room = await c.q.selectFrom('conversations').select('type').where('id', '=', conversationId).where('type', '=', 'room').executeTakeFirst();
+      if (!room) throw new RequestError('not_a_member');
+      if ((await joinedAmong(c, conversationId, [userId])).has(userId)) throw c.unchanged({ conversation: await readConversation(c.q, conversationId) });
+      await join(c, { id: conversationId, type: 'room' }, [{ userId }]);
+      return { conversation: await readConversation(c.q, conversationId) };
+    });
+    context.services.roomsOnline.enter(conversationId, userId);
+    return result;
+  },
+
+  async 'room.online'(context, { conversationId }) {
+    const { roomsOnline } = context.services;
+    const users = await context.read(async (q) => {
+      const { type } = await requireMember(q, conversationId, context.userId);
+      if (type !== 'room') throw new RequestError('forbidden', { message: 'Only rooms have an online list.' });
+      return readProfiles(q, roomsOnline.among(conversationId).slice(0, limits.roomOnlineUsers));
+    });
+    context.effects.push({ do: 'follow', topics: [roomTopic(conversationId)] });
+    return { count: roomsOnline.count(conversationId), users };
+  },
+};

@@ -1,0 +1,30 @@
+import { conversationStream, limits, typingEveryMs } from '@kith/protocol';
+import { requireMayWrite, requireMember } from '../core/access.ts';
+import type { Handlers } from '../core/context.ts';
+import { readSettings } from '../core/privacy.ts';
+
+/** When each person last typed in each conversation, so that a fast client is heard once in three seconds. Bounded. */
+const heard = new Map<string, number>();
+const remembered = 10_000;
+
+export const typing: Handlers<'typing.set'> = {
+  async 'typing.set'(context, { conversationId }) {
+    const { userId } = context;
+    const { type, memberCount, tells } = await context.read(async (q) => {
+      const membership = await requireMember(q, conversationId, userId);
+      await requireMayWrite(q, membership, userId);
+      return { type: membership.type, memberCount: membership.memberCount, tells: (await readSettings(q, [userId])).get(userId)!.typing === 1 };
+    });
+    // Everybody is in the announcements, and nobody is counted there.
+    if (!tells || type === 'announcements' || memberCount > limits.attentionMembers) return {};
+    const key = `${conversationId} ${userId}`;
+    const now = performance.now();
+    // A little less than the client's own interval, whose timer may come early.
+    if (now - (heard.get(key) ?? -Infinity) < typingEveryMs - 500) return {};
+    heard.delete(key);
+    heard.set(key, now);
+    if (heard.size > remembered) heard.delete(heard.keys().next().value!);
+    context.signal(conversationStream(conversationId), { signal: 'typing', data: { conversationId, userId } });
+    return {};
+  },
+};

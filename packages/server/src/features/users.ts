@@ -1,0 +1,139 @@
+import { RequestError, limits, normalizeName, userStream } from '@kith/protocol';
+import { requireMember, visiblePeople } from '../core/access.ts';
+import type { Handlers } from '../core/context.ts';
+import { profileColumns, readUser, toProfile } from '../core/entities.ts';
+import { leave, passOnOwnership } from '../core/membership.ts';
+import { endSessions } from '../core/sessions.ts';
+import { showChanged, streamsThatShow } from '../core/shown.ts';
+import type { Commit } from '../core/streams.ts';
+
+export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.changePassword' | 'user.delete'> = {
+  async 'user.get'(context, { userId }) {
+    return context.read(async (q) => {
+      if (!(await visiblePeople(q, context.userId, [userId], { requests: true })).has(userId)) throw new RequestError('not_found');
+      return { user: toProfile(await q.selectFrom('users').select(profileColumns).where('id', '=', userId).executeTakeFirstOrThrow()) };
+    });
+  },
+
+  async 'user.search'(context, { query }) {
+    const wanted = query.trim().toLowerCase().replace(/^@/, '');
+    // Nobody has such a handle, and some of it (U+0000) PostgreSQL would not even look for.
+    if (!/^[a-z0-9_.-]+$/.test(wanted)) return { users: [] };
+    return context.read(async (q) => {
+      const found = await q
+        .selectFrom('users')
+        .select(profileColumns)
+        .where('deleted_at', 'is', null)
+        .where('disabled_at', 'is', null)
+        .$if(context.config.directory === 'exact', (search) => search.where('handle', '=', wanted))
+        // A range instead of LIKE: the same on both engines, by the index, and nothing to escape.
+        .$if(context.config.directory === 'prefix', (search) => search.where('handle', '>=', wanted).where('handle', '<', `${wanted}\u{10ffff}`).orderBy('handle'))
+        .limit(limits.searchResults)
+        .execute();
+      const blockers = await q
+        .selectFrom('friends')
+        .select('user_id')
+        .where('friend_id', '=', context.userId)
+        .where('blocked', '=', 1)
+        .where('user_id', 'in', ['', ...found.map((user) => user.id)])
+        .execute();
+      const hidden = new Set(blockers.map((row) => row.user_id));
+      return { users: found.filter((user) => !hidden.has(user.id)).map(toProfile) };
+    });
+  },
+
+  async 'user.update'(context, { name, avatar, bio, accepts }) {
+    const { userId } = context;
+    const own = userStream(userId);
+    // What others see stands in their streams, so they change with it.
+    const seen = name !== undefined || avatar !== undefined;
+    return context.commit(seen ? (q) => streamsThatShow(q, userId) : [own], async (c) => {
+      const before = await readUser(c.q, userId);
+      const after = { name: name === undefined ? before.name : normalizeName(name), avatar: avatar ?? before.avatar, bio: bio ?? before.bio, accepts: accepts ?? before.accepts };
+      if (Object.entries(after).every(([field, value]) => before[field as keyof typeof after] === value)) throw c.unchanged({ user: before });
+      await c.q
+        .updateTable('users')
+        .set({ ...after, version: c.version(own) })
+        .where('id', '=', userId)
+        .execute();
+      if (seen) await showChanged(c, userId);
+      const user = await readUser(c.q, userId);
+      c.put(own, user);
+      return { user };
+    });
+  },
+
+  async 'user.changePassword'(context, { password, newPassword }) {
+    const { userId, sessionId } = context.identity;
+    await requirePassword(context, password);
+    const hash = await context.services.passwords.hash(newPassword);
+    return context.commit([userStream(userId)], async (c) => {
+      const own = userStream(userId);
+      await c.q
+        .updateTable('users')
+        .set({ password: hash, version: c.version(own) })
+        .where('id', '=', userId)
+        .execute();
+      await endSessions(c, userId, { except: sessionId });
+      const user = await readUser(c.q, userId);
+      c.put(own, user);
+      return { user };
+    });
+  },
+
+  async 'user.delete'(context, { password }) {
+    const { userId } = context;
+    const own = userStream(userId);
+    const { handle } = await context.read((q) => readUser(q, userId));
+    if (handle !== null) await requirePassword(context, password ?? '');
+    await context.commit(
+      (q) => streamsThatShow(q, userId),
+      async (c) => {
+        const joined = await c.q
+          .selectFrom('inbox')
+          .innerJoin('conversations', 'conversations.id', 'inbox.conversation_id')
+          .select(['conversations.id', 'conversations.type'])
+          .where('inbox.user_id', '=', userId)
+          .where('joined', '=', 1)
+          .execute();
+        await c.q
+          .updateTable('users')
+          .set({ handle: null, name: '', avatar: '', bio: '', password: null, external_id: null, operator: 0, deleted_at: c.now, version: c.version(own) })
+          .where('id', '=', userId)
+          .execute();
+        for (const { id, type } of joined) {
+          if (type === 'announcements' || type === 'direct') continue;
+          const { role } = await requireMember(c.q, id, userId);
+          await leave(c, id, userId);
+          if (role === 'owner') await passOnOwnership(c, id);
+        }
+        await endFriendships(c, userId);
+        await showChanged(c, userId);
+        await endSessions(c, userId);
+        c.put(own, await readUser(c.q, userId));
+      },
+    );
+    context.effects.push({ do: 'signed-out' });
+    return {};
+  },
+};
+
+async function requirePassword(context: Parameters<(typeof users)['user.changePassword']>[0], password: string): Promise<void> {
+  const { signInLimits, passwords } = context.services;
+  const row = await context.read((q) => q.selectFrom('users').select(['handle', 'password']).where('id', '=', context.userId).executeTakeFirstOrThrow());
+  const account = row.handle ?? context.userId;
+  await signInLimits.requireMayTry(account, context.caller.ip);
+  if (!(await passwords.verify(password, row.password))) throw new RequestError('wrong_credentials');
+  await signInLimits.succeeded(account, context.caller.ip);
+}
+
+async function endFriendships(c: Commit, userId: string): Promise<void> {
+  await c.q.updateTable('friends').set({ state: 'none', since: c.now }).where('friend_id', '=', userId).where('state', '!=', 'none').execute();
+  const own = userStream(userId);
+  await c.q
+    .updateTable('friends')
+    .set({ state: 'none', since: c.now, version: c.version(own) })
+    .where('user_id', '=', userId)
+    .where('state', '!=', 'none')
+    .execute();
+}

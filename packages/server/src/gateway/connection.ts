@@ -1,0 +1,453 @@
+import { randomUUID } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import {
+  type CloseName,
+  type ErrorBody,
+  type ErrorCode,
+  RequestError,
+  type Reply,
+  type StreamId,
+  closeCodes,
+  decodeParams,
+  decodeRequest,
+  limits,
+  userStream,
+} from '@kith/protocol';
+import type { WebSocket } from 'ws';
+import type { Answer, Core, Effect, Identity, Topic } from '../core/core.ts';
+import type { Log } from '../log.ts';
+import type { LimitName, Metrics } from '../metrics.ts';
+import type { Clock } from './clock.ts';
+import type { Follower, Hub } from './hub.ts';
+import { peek, rateOf } from './peek.ts';
+import { ConnectionRates } from './rate-limit.ts';
+import { type Frame, SendQueue, type Writer, buildFrame } from './send-queue.ts';
+
+/** What a connection needs of the server around it. */
+export interface Around {
+  core: Core;
+  hub: Hub;
+  writer: Writer;
+  clock: Clock;
+  metrics: Metrics;
+  log: Log;
+  /** Limits on rates and counts are asked; sizes are always. */
+  limited: boolean;
+  /** The connection has said hello, or is gone: it no longer counts as a stranger. */
+  onKnown(connection: Connection): void;
+  onGone(connection: Connection): void;
+}
+
+/** Who is at the other end, as the handshake told. */
+export interface Peer {
+  ip: string;
+  device: string | undefined;
+  /** From a Bearer header, checked before the handshake was answered. */
+  identity: Identity | undefined;
+  /** From the cookie, to be checked at hello. */
+  cookie: string | undefined;
+}
+
+type State =
+  | { at: 'awaiting-hello'; since: number }
+  /** The hello is being answered. Pushes are held until its reply is written, requests sent behind it wait. */
+  | { at: 'opening'; identity: Identity | undefined; waiting: string[] }
+  | { at: 'ready'; identity: Identity }
+  /** The server stops: what was asked is answered, nothing new is taken up. */
+  | { at: 'draining'; identity: Identity; reason: string }
+  /** Dead: ws goes on delivering what it has read already, and all of it is ignored. */
+  | { at: 'closing'; as: CloseName | 'by-peer' };
+
+/** Requests of one connection that wait for their reply. */
+const inFlightLimit = 256;
+/** Connections of one person. */
+const connectionsPerPerson = 20;
+/** Milliseconds for one message to arrive in full, once begun. */
+const messageMs = 10_000;
+const protocolVersion = 1;
+
+/** One socket: from the end of its handshake to its last byte. */
+export class Connection implements Follower {
+  readonly topics = new Set<Topic>();
+  readonly moved = new Set<StreamId>();
+  changed: Map<Topic, 'follow' | 'unfollow'> | undefined;
+  readonly peer: Peer;
+
+  readonly #ws: WebSocket;
+  readonly #around: Around;
+  readonly #queue: SendQueue;
+  readonly #rates = new ConnectionRates();
+  #state: State;
+  #inFlight = 0;
+  /** Bytes received before the hello was believed. */
+  #strangerBytes = 0;
+  /** Since when a message is arriving in parts. */
+  #partialSince: number | undefined;
+  #awaitsPong = false;
+  /** The core has to be asked again what this person may follow. */
+  #stale = false;
+  /** What the peer calls its device. */
+  #device: string | undefined;
+
+  constructor(ws: WebSocket, socket: Duplex, peer: Peer, around: Around) {
+    this.#ws = ws;
+    this.#around = around;
+    this.peer = peer;
+    this.#device = peer.device;
+    this.#state = { at: 'awaiting-hello', since: around.clock.now() };
+    this.#queue = new SendQueue(socket, around.writer, () => this.#hit('outbound', 'tooSlow'));
+    ws.on('message', (data: Buffer, isBinary: boolean) => this.#onMessage(data, isBinary));
+    ws.on('ping', () => this.#onPing());
+    ws.on('pong', () => this.#onPong());
+    // Without a listener, one bad frame would end the process. ws answers it with the right close code by itself.
+    ws.on('error', (error: Error & { code?: string }) => {
+      around.metrics.badFrames.inc({ kind: error.code ?? 'unknown' });
+      this.#gone('by-peer');
+    });
+    ws.on('close', () => this.#gone('by-peer'));
+    // After ws has read the same bytes: it listens since before this connection was made.
+    socket.on('data', (chunk: Buffer) => this.#onBytes(chunk));
+  }
+
+  get sessionId(): string {
+    return this.#identity?.sessionId ?? '';
+  }
+
+  get #identity(): Identity | undefined {
+    return 'identity' in this.#state ? this.#state.identity : undefined;
+  }
+
+  /** Bytes that wait to be sent. */
+  get backlog(): number {
+    return this.#queue.bytes;
+  }
+
+  // ── What the hub and the gateway do to it ─────────────────────────────────────────────────────────────────────────
+
+  deliver(frame: Frame): void {
+    if (!this.#writable) return;
+    this.#count(frame);
+    this.#queue.push(frame);
+  }
+
+  signal(frame: Frame): void {
+    if (!this.#writable) return;
+    if (this.#queue.pushFleeting(frame)) this.#count(frame);
+    else this.#around.metrics.limitHit('signal-dropped');
+  }
+
+  /** Once per heartbeat. */
+  beat(): void {
+    if (this.#state.at !== 'ready' || !this.#writable) return;
+    if (this.#awaitsPong) return this.close('heartbeatLost');
+    this.#awaitsPong = true;
+    this.#ws.ping();
+    this.tellHeads();
+    if (this.#stale) this.recheck();
+  }
+
+  tellHeads(): void {
+    if (this.#state.at !== 'ready') return;
+    const heads = this.#around.hub.takeHeads(this);
+    if (heads) this.deliver(heads);
+  }
+
+  recheck(): void {
+    this.#stale = true;
+    // While an answer is under way, the next heartbeat asks again.
+    if (this.#state.at === 'ready' && this.changed === undefined) void this.#refollow(this.#state.identity);
+  }
+
+  /** Often: ends who is late with the hello, or with the rest of a message. */
+  checkDeadlines(now: number): void {
+    if (this.#state.at === 'awaiting-hello' && now - this.#state.since >= limits.helloMs) this.#hit('hello-late', 'helloLate');
+    else if (this.#partialSince !== undefined && now - this.#partialSince >= messageMs) this.#hit('incomplete-message', 'policy');
+  }
+
+  /** The server stops. Closes at once, or after the replies that are still due. @param reason  What the close frame says. */
+  drain(reason: string): void {
+    if (this.#state.at === 'ready' && this.#inFlight > 0) this.#state = { at: 'draining', identity: this.#state.identity, reason };
+    else this.close('restarting', reason);
+  }
+
+  /** Writes what waits, says why, and hears nothing any more. */
+  close(as: CloseName, reason = ''): void {
+    if (this.#state.at === 'closing') return;
+    this.#around.metrics.closed(as);
+    // To one that does not read, the rest of the queue is only memory.
+    if (as !== 'tooSlow' && this.#writable) this.#queue.flush();
+    this.#gone(as);
+    this.#ws.close(closeCodes[as].code, reason);
+  }
+
+  /** Lets go of the socket without a word. */
+  terminate(): void {
+    this.#gone('by-peer');
+    this.#ws.terminate();
+  }
+
+  // ── What the peer does ────────────────────────────────────────────────────────────────────────────────────────────
+
+  #onMessage(data: Buffer, isBinary: boolean): void {
+    this.#partialSince = undefined;
+    const state = this.#state;
+    // A server that stops takes nothing up: the client asks again, with the same client ids, where it connects next.
+    if (state.at === 'closing' || state.at === 'draining') return;
+    if (isBinary || data.length === 0) return this.#refuse('', 'unsupported', 'unsupported');
+    const text = data.toString();
+    switch (state.at) {
+      case 'awaiting-hello':
+        return this.#hello(text);
+      case 'opening':
+        state.waiting.push(text);
+        return;
+      case 'ready':
+        return this.#request(text);
+      default:
+        exhaustive(state);
+    }
+  }
+
+  #onBytes(chunk: Buffer): void {
+    if (this.#state.at === 'closing') return;
+    if (this.#state.at === 'awaiting-hello' || this.#state.at === 'opening') {
+      this.#strangerBytes += chunk.length;
+      if (this.#strangerBytes > limits.unauthenticatedBytes) return this.#hit('before-hello-bytes', 'tooLarge');
+    }
+    if (isMidMessage(this.#ws)) this.#partialSince ??= this.#around.clock.now();
+    else this.#partialSince = undefined;
+  }
+
+  #onPing(): void {
+    if (this.#around.limited && this.#state.at !== 'closing' && this.#rates.pinged(this.#around.clock.now())) this.#hit('ping', 'tooMany');
+  }
+
+  #onPong(): void {
+    // Nobody asked for this one: a flood of pongs costs as much as one of pings.
+    if (!this.#awaitsPong) this.#onPing();
+    this.#awaitsPong = false;
+  }
+
+  #request(text: string): void {
+    const { clock, limited, metrics } = this.#around;
+    const { id, method } = peek(text);
+    if (method === 'hello') return this.#refuse(id, 'bad_request', 'policy');
+    if (limited) {
+      const now = clock.now();
+      const rate = rateOf(method);
+      const wait = this.#rates.take(rate, now);
+      const full = this.#inFlight >= inFlightLimit;
+      if (wait > 0 || full) {
+        metrics.limitHit(full ? 'in-flight' : rate);
+        if (this.#rates.refused(now)) return this.#refuse(id, 'rate_limited', 'tooMany');
+        return this.#reply({ id, error: new RequestError('rate_limited', { retryAfterMs: Math.max(wait, full ? 1_000 : 0) }).toBody() });
+      }
+    }
+    void this.#answer(id, text);
+  }
+
+  /** Hands a request to the core, in the order of arrival, and writes the reply. */
+  async #answer(id: string, text: string): Promise<void> {
+    const { core, clock, metrics } = this.#around;
+    const identity = this.#identity!;
+    const began = clock.now();
+    this.#inFlight++;
+    let reply: Frame;
+    let answer: Answer | undefined;
+    try {
+      answer = await core.handle({ identity, ip: this.peer.ip, device: this.#device }, text);
+      metrics.answered('ws', answer.error ?? 'ok');
+      reply = buildFrame(answer.text);
+    } catch (error) {
+      reply = buildFrame(JSON.stringify({ id, error: this.#ourFault(error) } satisfies Reply));
+    }
+    this.#inFlight--;
+    metrics.answerSeconds.observe((clock.now() - began) / 1_000);
+    if (this.#state.at === 'closing') return;
+    // Effects come before the reply; where one ends the connection there is none, and the client asks again.
+    const close = this.#apply(answer?.effects);
+    if (close) return this.close(close);
+    this.deliver(reply);
+    if (answer?.error === 'bad_json' && this.#around.limited && this.#rates.bad(clock.now())) return this.#hit('bad-json', 'policy');
+    if (this.#state.at === 'draining' && this.#inFlight === 0) this.close('restarting', this.#state.reason);
+  }
+
+  /** @returns How the connection is to be closed instead of a reply, if it is. */
+  #apply(effects: Effect[] | undefined): CloseName | undefined {
+    let close: CloseName | undefined;
+    for (const effect of effects ?? []) {
+      switch (effect.do) {
+        case 'follow':
+          void this.#around.hub.follow(this, effect.topics);
+          break;
+        case 'unfollow':
+          this.#around.hub.unfollow(this, effect.topics);
+          break;
+        case 'close':
+          close = effect.as;
+          break;
+        // The token is in the reply, for whoever wants to connect with it; a connection stays who it is.
+        case 'signed-in':
+        case 'signed-out':
+          break;
+        default:
+          exhaustive(effect);
+      }
+    }
+    return close;
+  }
+
+  // ── Hello ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #hello(text: string): void {
+    let id = '';
+    try {
+      const request = decodeRequest(text);
+      id = request.id;
+      if (request.method !== 'hello') return this.#refuse(id, 'unauthenticated', 'policy');
+      const params = decodeParams('hello', request.params);
+      if ((params.protocol ?? protocolVersion) !== protocolVersion) return this.#refuse(id, 'unsupported', 'protocolVersion');
+      this.#device = params.device ?? this.#device;
+      this.#state = { at: 'opening', identity: undefined, waiting: [] };
+      this.#around.onKnown(this);
+      void this.#open(id, text, params.token);
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      // Typed by hand, perhaps: they may try again within the deadline, and within the bytes of a stranger.
+      this.#reply({ id, error: error.toBody() });
+      if (this.#around.limited && this.#rates.bad(this.#around.clock.now())) this.#hit('bad-json', 'policy');
+    }
+  }
+
+  async #open(id: string, text: string, token: string | undefined): Promise<void> {
+    const { core, hub, limited, metrics } = this.#around;
+    const began = this.#around.clock.now();
+    try {
+      const given = token ?? this.peer.cookie;
+      const identity = token === undefined && this.peer.identity ? this.peer.identity : given === undefined ? undefined : await core.authenticate(given);
+      if (this.#state.at !== 'opening') return;
+      if (!identity) return this.#refuse(id, 'unauthenticated', 'sessionEnded');
+      const own = userStream(identity.userId);
+      if (limited && hub.count(own) >= connectionsPerPerson) {
+        metrics.limitHit('connections-person');
+        return this.#refuse(id, 'too_many', 'tooMany');
+      }
+      this.#state.identity = identity;
+      this.#queue.hold();
+      this.changed = new Map();
+      // Follow first, read after: what is committed in between is then in both, and none of it in neither.
+      await hub.follow(this, [own]);
+      const topics = await core.topics(identity);
+      if (this.#isGone) return;
+      if (!topics) return this.#refuse(id, 'unauthenticated', 'sessionEnded');
+      await hub.settle(this, topics);
+      const answer = await core.handle({ identity, ip: this.peer.ip, device: this.#device }, text);
+      if (this.#isGone) return;
+      metrics.answered('ws', answer.error ?? 'ok');
+      metrics.answerSeconds.observe((this.#around.clock.now() - began) / 1_000);
+      const frame = buildFrame(answer.text);
+      if (answer.error) return this.#last(frame, answer.error === 'unauthenticated' ? 'sessionEnded' : 'tryLater');
+      const close = this.#apply(answer.effects);
+      if (close) return this.close(close);
+      const { waiting } = this.#state;
+      this.#state = { at: 'ready', identity };
+      core.connected(identity);
+      this.#count(frame);
+      this.#queue.release(frame);
+      for (const request of waiting) if (!this.#isGone) this.#request(request);
+    } catch (error) {
+      if (this.#isGone) return;
+      this.#last(buildFrame(JSON.stringify({ id, error: this.#ourFault(error) } satisfies Reply)), 'tryLater');
+    }
+  }
+
+  /** Asks the core again what this person may follow: word of it may have been lost. */
+  async #refollow(identity: Identity): Promise<void> {
+    this.#stale = false;
+    this.changed = new Map();
+    try {
+      const topics = await this.#around.core.topics(identity);
+      if (this.#isGone) return;
+      if (topics) await this.#around.hub.settle(this, topics);
+      else this.close('sessionEnded');
+    } catch (error) {
+      // The next heartbeat tries again.
+      this.#stale = true;
+      this.changed = undefined;
+      this.#around.log.warn({ err: error }, 'could not ask what a connection may follow');
+    }
+  }
+
+  // ── The end ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  get #isGone(): boolean {
+    return this.#state.at === 'closing';
+  }
+
+  /** May frames be written? Not after a close frame in either direction: ws knows of the peer's before we do. */
+  get #writable(): boolean {
+    return this.#state.at !== 'closing' && this.#ws.readyState === this.#ws.OPEN;
+  }
+
+  /** The dead flag goes up before anything else: whatever is still read from this socket is ignored. */
+  #gone(as: CloseName | 'by-peer'): void {
+    if (this.#state.at === 'closing') return;
+    const identity = this.#state.at === 'ready' || this.#state.at === 'draining' ? this.#state.identity : undefined;
+    this.#state = { at: 'closing', as };
+    this.#queue.close();
+    this.#around.hub.remove(this);
+    if (identity) this.#around.core.disconnected(identity);
+    this.#around.onGone(this);
+  }
+
+  #hit(limit: LimitName, as: CloseName): void {
+    this.#around.metrics.limitHit(limit);
+    this.close(as);
+  }
+
+  #reply(reply: Reply): void {
+    this.#around.metrics.answered('ws', reply.error?.code ?? 'ok');
+    this.deliver(buildFrame(JSON.stringify(reply)));
+  }
+
+  /** An error reply, and the end. */
+  #refuse(id: string, code: ErrorCode, as: CloseName): void {
+    this.#around.metrics.answered('ws', code);
+    this.#last(buildFrame(JSON.stringify({ id, error: new RequestError(code).toBody() } satisfies Reply)), as);
+  }
+
+  /** One last frame, and the end. What was held back for a hello that failed is not for this peer. */
+  #last(frame: Frame, as: CloseName): void {
+    if (this.#state.at === 'opening') this.#queue.discard();
+    this.deliver(frame);
+    this.close(as);
+  }
+
+  #ourFault(error: unknown): ErrorBody {
+    // The core may be busy with a database that is away: nobody's fault, and worth another try.
+    if (error instanceof RequestError) return error.toBody();
+    const id = randomUUID();
+    this.#around.metrics.answered('ws', 'internal');
+    this.#around.log.error({ err: error, id }, 'a request failed');
+    return new RequestError('internal', { id }).toBody();
+  }
+
+  #count(frame: Frame): void {
+    this.#around.metrics.frames.inc();
+    this.#around.metrics.bytes.inc(frame.length);
+  }
+}
+
+/**
+ * Has ws read part of a message, and waits for the rest? It has no timer for that and no public way to ask, so this
+ * reads its receiver; a test sends a message byte by byte, and fails if a new version keeps its books otherwise.
+ */
+function isMidMessage(ws: WebSocket): boolean {
+  const { _receiver: receiver } = ws as unknown as { _receiver: { _state: number; _bufferedBytes: number; _fragmented: number } };
+  const { _state: state, _bufferedBytes: bytes, _fragmented: fragmented } = receiver;
+  return state !== 0 || bytes > 0 || fragmented !== 0;
+}
+
+function exhaustive(never: never): never {
+  throw new Error(`not handled: ${JSON.stringify(never)}`);
+}

@@ -1,0 +1,270 @@
+import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { limits } from '@kith/protocol';
+import { WebSocketServer } from 'ws';
+import type { Broker } from '../broker/broker.ts';
+import type { Config } from '../config.ts';
+import type { Core, Identity } from '../core/core.ts';
+import type { Doorkeeper } from '../http/origin.ts';
+import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+import type { Clock } from './clock.ts';
+import { type Around, Connection, type Peer } from './connection.ts';
+import { Hub } from './hub.ts';
+import { Writer } from './send-queue.ts';
+import { furthestBehind } from './shedding.ts';
+import { Strangers } from './strangers.ts';
+
+export interface Gateway {
+  /** Takes no more connections, answers what is in flight, says goodbye to everybody; those who do not go are let go. */
+  drain(withinMs: number): Promise<void>;
+  /** Ends everything at once. */
+  close(): void;
+}
+
+interface Parts {
+  server: Server;
+  core: Core;
+  broker: Broker;
+  config: Pick<Config, 'heartbeatMs' | 'maxConnections' | 'rateLimits'>;
+  doorkeeper: Doorkeeper;
+  clock: Clock;
+  metrics: Metrics;
+  log: Log;
+}
+
+/** Turns of the timer in one heartbeat: each pings its share of the connections, so that they do not all answer at once. */
+const turnsPerHeartbeat = 25;
+/** Milliseconds between looks at deadlines and at the memory of all queues. */
+const lookMs = 1_000;
+/** Bytes queued towards all connections together; beyond, those who are furthest behind go. */
+const outboundBytesOfAll = 256 * 1_048_576;
+/** Milliseconds that a peer gets to answer a close frame. */
+const closeMs = 2_000;
+/** Milliseconds over which the clients of a stopping server are asked to come back, for each connection, and at most. */
+const spread = { perConnectionMs: 2, leastMs: 500, mostMs: 20_000 };
+
+/** Opens `GET /ws` on the server. */
+export function openGateway({ server, core, broker, config, doorkeeper, clock, metrics, log }: Parts): Gateway {
+  const hub = new Hub(broker, metrics, log);
+  const writer = new Writer();
+  const strangers = new Strangers(clock.now());
+  const connections = new Set<Connection>();
+  const unknown = new Set<Connection>();
+  const slots = Array.from({ length: turnsPerHeartbeat }, () => new Set<Connection>());
+  const slotOf = new WeakMap<Connection, Set<Connection>>();
+  let nextSlot = 0;
+  let draining = false;
+
+  // Every limit has its name here: the defaults of ws are 100 MiB a message, 16,384 fragments and 30 s for a goodbye.
+  const options = {
+    noServer: true,
+    clientTracking: true,
+    perMessageDeflate: false,
+    maxPayload: limits.frameBytes,
+    maxFragments: 64,
+    maxBufferedChunks: 1_024,
+    closeTimeout: closeMs,
+  };
+  const sockets = new WebSocketServer(options);
+
+  const around: Around = {
+    core,
+    hub,
+    writer,
+    clock,
+    metrics,
+    log,
+    limited: config.rateLimits,
+    onKnown(connection) {
+      if (unknown.delete(connection)) strangers.leave(connection.peer.ip);
+    },
+    onGone(connection) {
+      around.onKnown(connection);
+      connections.delete(connection);
+      slotOf.get(connection)?.delete(connection);
+      metrics.connections.set(connections.size);
+    },
+  };
+
+  // ── The handshake ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+  const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    // From here on nobody but us listens: a reset during the handshake would otherwise end the process.
+    socket.on('error', () => socket.destroy());
+    const refusal = refusalOf(request);
+    if (refusal) return refuse(socket, refusal);
+    const ip = doorkeeper.addressOf(request);
+    const credential = doorkeeper.credentialOf(request.headers);
+    if (credential.by === 'cookie' && !doorkeeper.isOwnPage(request)) return refuse(socket, { status: 403, says: 'Connections with a cookie come from our own pages only.' });
+    if (connections.size >= config.maxConnections) {
+      metrics.limitHit('connections-total');
+      return refuse(socket, { status: 503, says: 'No more connections.', retryAfterS: 5 });
+    }
+    const over = config.rateLimits ? strangers.enter(ip, clock.now()) : undefined;
+    if (over) {
+      metrics.limitHit(over);
+      return refuse(socket, { status: over.endsWith('address') ? 429 : 503, says: 'Too many new connections.', retryAfterS: 2 });
+    }
+    let entered = config.rateLimits;
+    const leave = (): void => {
+      if (entered) strangers.leave(ip);
+      entered = false;
+    };
+    const accept = (identity: Identity | undefined): void => {
+      // While the token was looked up, they may have gone, or we may have begun to.
+      if (socket.destroyed || draining) {
+        leave();
+        return draining ? refuse(socket, stopping) : undefined;
+      }
+      const peer: Peer = { ip, device: deviceOf(request), identity, cookie: credential.by === 'cookie' ? credential.token : undefined };
+      let upgraded = false;
+      sockets.handleUpgrade(request, socket, head, (ws) => {
+        upgraded = true;
+        const connection = new Connection(ws, socket, peer, around);
+        connections.add(connection);
+        if (entered) unknown.add(connection);
+        const slot = slots[nextSlot++ % turnsPerHeartbeat]!;
+        slot.add(connection);
+        slotOf.set(connection, slot);
+        metrics.connections.set(connections.size);
+      });
+      if (!upgraded) leave();
+    };
+    if (credential.by !== 'bearer') return accept(undefined);
+    core.authenticate(credential.token).then(
+      (identity) => {
+        if (identity) return accept(identity);
+        leave();
+        refuse(socket, { status: 401, says: 'The token is not valid.' });
+      },
+      (error: unknown) => {
+        leave();
+        log.error({ err: error }, 'could not check a token');
+        refuse(socket, { status: 503, says: 'Try again.', retryAfterS: 2 });
+      },
+    );
+  };
+
+  const refusalOf = (request: IncomingMessage): Refusal | undefined => {
+    const { url = '', headers, method } = request;
+    // Addresses end in logs and histories, of ours and of every proxy: a token there is refused even if it is valid.
+    if (url.startsWith('/ws?')) return { status: 400, says: 'No query here: send the token in a header or in the hello frame.' };
+    if (url !== '/ws') return { status: 404, says: 'Connect to /ws.' };
+    if (method !== 'GET') return { status: 405, says: 'Connect with GET.' };
+    if (request.httpVersion !== '1.1' || headers.upgrade?.toLowerCase() !== 'websocket') return { status: 400, says: 'This is no WebSocket handshake.' };
+    if (headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined) return { status: 400, says: 'A handshake has no body.' };
+    if (headers['sec-websocket-version'] !== '13') return { status: 426, says: 'Only version 13.' };
+    if (doorkeeper.originOf(request) === undefined) return { status: 421, says: 'This server does not go by that name.' };
+    return undefined;
+  };
+
+  const refuse = (socket: Duplex, { status, says, retryAfterS }: Refusal): void => {
+    metrics.handshakesRefused.inc({ status });
+    if (!socket.writable) return void socket.destroy();
+    const lines = [
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+      'Connection: close',
+      'Content-Type: text/plain',
+      'X-Content-Type-Options: nosniff',
+      `Content-Length: ${says.length}`,
+    ];
+    if (status === 426) lines.push('Upgrade: websocket', 'Sec-WebSocket-Version: 13');
+    if (retryAfterS !== undefined) lines.push(`Retry-After: ${retryAfterS}`);
+    socket.once('finish', () => socket.destroy());
+    socket.end(`${lines.join('\r\n')}\r\n\r\n${says}`);
+  };
+
+  // ── Time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  const turnMs = config.heartbeatMs / turnsPerHeartbeat;
+  let turns = 0;
+  let expected = clock.now() + turnMs;
+  let lookedAt = clock.now();
+  let sweeping = false;
+
+  const turn = (): void => {
+    const late = clock.now() - expected;
+    expected = clock.now() + turnMs;
+    if (late > 50) metrics.stallSeconds.inc(late / 1_000);
+    // Slots are counted in turns, not in time: between a ping and its verdict this loop has always been round as often,
+    // and has read the pong, however long it stood still.
+    for (const connection of slots[turns % turnsPerHeartbeat]!) connection.beat();
+    if (++turns % turnsPerHeartbeat === 0) sweep();
+    const now = clock.now();
+    if (now - lookedAt < lookMs) return;
+    lookedAt = now;
+    // Deadlines are in time, and timers run before sockets are read. After a stall of our own, what came meanwhile would
+    // be read one moment too late for its sender; so the verdict waits until the loop has been round.
+    setImmediate(() => {
+      for (const connection of connections) connection.checkDeadlines(now);
+      shed();
+    });
+  };
+
+  const sweep = (): void => {
+    if (sweeping || draining) return;
+    sweeping = true;
+    hub
+      .sweep((streams) => core.heads(streams))
+      .catch((error: unknown) => log.warn({ err: error }, 'could not compare heads'))
+      .finally(() => (sweeping = false));
+  };
+
+  const shed = (): void => {
+    for (const connection of furthestBehind(connections, outboundBytesOfAll)) {
+      metrics.limitHit('outbound-total');
+      connection.close('tooSlow');
+    }
+  };
+
+  const timer = clock.every(turnMs, turn);
+  broker.onInterrupted(sweep);
+  server.on('upgrade', onUpgrade);
+
+  const close = (): void => {
+    draining = true;
+    timer.stop();
+    for (const connection of [...connections]) connection.terminate();
+    for (const ws of sockets.clients) ws.terminate();
+  };
+
+  return {
+    async drain(withinMs) {
+      draining = true;
+      const ms = Math.min(spread.mostMs, Math.max(spread.leastMs, connections.size * spread.perConnectionMs));
+      for (const connection of [...connections]) connection.drain(String(ms));
+      await allGone(sockets, withinMs);
+      close();
+    },
+    close,
+  };
+}
+
+interface Refusal {
+  status: number;
+  says: string;
+  retryAfterS?: number;
+}
+
+const stopping: Refusal = { status: 503, says: 'This server is stopping.', retryAfterS: 1 };
+
+/** What a browser or program says it is: a name for the list of devices, where nobody gave a better one. */
+function deviceOf(request: IncomingMessage): string | undefined {
+  return request.headers['user-agent']?.slice(0, limits.device);
+}
+
+function allGone(sockets: WebSocketServer, withinMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(deadline);
+      resolve();
+    };
+    const deadline = setTimeout(done, withinMs);
+    const check = (): void => {
+      if (sockets.clients.size === 0) done();
+    };
+    for (const ws of sockets.clients) ws.once('close', () => setImmediate(check));
+    check();
+  });
+}

@@ -1,0 +1,203 @@
+import { type CloseName, type StreamId, limits } from '@kith/protocol';
+import type { Broker } from '../broker/broker.ts';
+import type { Publication, Topic } from '../core/core.ts';
+import type { Log } from '../log.ts';
+import type { Metrics } from '../metrics.ts';
+import { type Frame, buildFrame } from './send-queue.ts';
+
+/** What the hub sees of a connection. */
+export interface Follower {
+  readonly sessionId: string;
+  /** What it follows. Only the hub writes here. */
+  readonly topics: Set<Topic>;
+  /** Streams that moved since its last `heads` frame. Only the hub writes here. */
+  readonly moved: Set<StreamId>;
+  /** While the core is asked what to follow: what pushes said meanwhile. They are newer than the answer. */
+  changed: Map<Topic, 'follow' | 'unfollow'> | undefined;
+  deliver(frame: Frame): void;
+  /** May be dropped under pressure. */
+  signal(frame: Frame): void;
+  /** A push was lost: tell the heads now, not with the next heartbeat. */
+  tellHeads(): void;
+  /** A push of its person may have been lost, and with it the end of a membership or a session: ask the core again. */
+  recheck(): void;
+  close(as: CloseName): void;
+}
+
+interface Followed {
+  followers: Set<Follower>;
+  /** Newest version known here; undefined until a push or a sweep tells. */
+  head: number | undefined;
+}
+
+/** Beyond its streams, a connection follows the presence of so many people and rooms; the oldest go first. */
+const signalTopics = limits.presenceWatched + 100;
+/** Streams asked about in one question of a sweep. */
+const headsPerQuestion = 500;
+
+/** Who follows what on this node. */
+export class Hub {
+  readonly #broker: Broker;
+  readonly #metrics: Metrics;
+  readonly #log: Log;
+  readonly #topics = new Map<Topic, Followed>();
+
+  constructor(broker: Broker, metrics: Metrics, log: Log) {
+    this.#broker = broker;
+    this.#metrics = metrics;
+    this.#log = log;
+    broker.onPublication((publication) => this.deliver(publication));
+  }
+
+  /** Resolves when what is published from then on reaches the follower. */
+  follow(follower: Follower, topics: Topic[]): Promise<void> {
+    const first: Topic[] = [];
+    for (const topic of topics) {
+      let followed = this.#topics.get(topic);
+      if (!followed) {
+        this.#topics.set(topic, (followed = { followers: new Set(), head: undefined }));
+        first.push(topic);
+      }
+      followed.followers.add(follower);
+      follower.topics.add(topic);
+    }
+    this.#trim(follower);
+    return first.length === 0 ? Promise.resolve() : this.#broker.follow(first);
+  }
+
+  unfollow(follower: Follower, topics: Iterable<Topic>): void {
+    const last: Topic[] = [];
+    for (const topic of topics) {
+      if (!follower.topics.delete(topic)) continue;
+      follower.moved.delete(topic as StreamId);
+      const followed = this.#topics.get(topic)!;
+      followed.followers.delete(follower);
+      if (followed.followers.size > 0) continue;
+      this.#topics.delete(topic);
+      last.push(topic);
+    }
+    if (last.length > 0) this.#broker.unfollow(last);
+  }
+
+  /** The connection is gone. */
+  remove(follower: Follower): void {
+    this.unfollow(follower, [...follower.topics]);
+  }
+
+  /** How many connections follow a topic here. */
+  count(topic: Topic): number {
+    return this.#topics.get(topic)?.followers.size ?? 0;
+  }
+
+  /**
+   * Makes a connection follow exactly these conversations: what the core said, corrected by what pushes said since it
+   * was asked (`changed`). An answer that was read before a removal must not bring the conversation back.
+   */
+  async settle(follower: Follower, topics: Topic[]): Promise<void> {
+    const changed = follower.changed ?? new Map<Topic, 'follow' | 'unfollow'>();
+    follower.changed = undefined;
+    const wanted = new Set(topics.filter((topic) => changed.get(topic) !== 'unfollow'));
+    for (const [topic, change] of changed) if (change === 'follow') wanted.add(topic);
+    const over = [...follower.topics].filter((topic) => topic.startsWith('conversation:') && !wanted.has(topic));
+    this.unfollow(follower, over);
+    await this.follow(follower, [...wanted]);
+  }
+
+  deliver(publication: Publication): void {
+    const followed = this.#topics.get(publication.topic);
+    if (!followed) return;
+    this.#metrics.pushes.inc();
+    switch (publication.kind) {
+      case 'push':
+        return this.#push(followed, publication);
+      case 'control':
+        // A copy: what changes here is what the loop walks over.
+        for (const follower of [...followed.followers]) this.#turn(follower, publication);
+        return;
+      case 'signal': {
+        const frame = buildFrame(publication.frame);
+        for (const follower of followed.followers) follower.signal(frame);
+        return;
+      }
+      default:
+        exhaustive(publication);
+    }
+  }
+
+  #push(followed: Followed, push: Publication & { kind: 'push' }): void {
+    const { topic, version, end } = push;
+    const frame = buildFrame(push.frame);
+    const gap = version !== (followed.head ?? -1) + 1;
+    followed.head = Math.max(followed.head ?? 0, version);
+    const ofPerson = topic.startsWith('user:');
+    // A copy where the loop may change it: closing a connection takes it out of the set.
+    for (const follower of ofPerson ? [...followed.followers] : followed.followers) {
+      if (end?.sessionIds.includes(follower.sessionId)) {
+        follower.close(end.as);
+        continue;
+      }
+      this.#turn(follower, push);
+      follower.moved.add(topic);
+      follower.deliver(frame);
+      if (gap && ofPerson) follower.recheck();
+    }
+  }
+
+  /** What a connection follows from here on, or no longer: in force before anything later is delivered. */
+  #turn(follower: Follower, { follow, unfollow }: { follow?: Topic[]; unfollow?: Topic[] }): void {
+    if (unfollow) this.#changed(follower, unfollow, 'unfollow');
+    if (follow) this.#changed(follower, follow, 'follow');
+  }
+
+  #changed(follower: Follower, topics: Topic[], change: 'follow' | 'unfollow'): void {
+    for (const topic of topics) follower.changed?.set(topic, change);
+    if (change === 'unfollow') this.unfollow(follower, topics);
+    else this.follow(follower, topics).catch((error: unknown) => this.#log.error({ err: error }, 'follow failed'));
+  }
+
+  /** The `heads` frame that is due to this connection, if anything moved since its last. */
+  takeHeads(follower: Follower): Frame | undefined {
+    if (follower.moved.size === 0) return undefined;
+    const heads: Record<string, number> = {};
+    for (const stream of follower.moved) heads[stream] = this.#topics.get(stream)!.head!;
+    follower.moved.clear();
+    return buildFrame(JSON.stringify({ heads }));
+  }
+
+  /** Asks for the newest versions of all that is followed here, and tells those who missed something on the way. */
+  async sweep(ask: (streams: StreamId[]) => Promise<Record<string, number>>): Promise<void> {
+    const streams = [...this.#topics.keys()].filter(isStream);
+    for (let at = 0; at < streams.length; at += headsPerQuestion) {
+      const behind = new Set<Follower>();
+      const heads = await ask(streams.slice(at, at + headsPerQuestion));
+      for (const [stream, head] of Object.entries(heads)) this.#found(stream as StreamId, head, behind);
+      for (const follower of behind) follower.tellHeads();
+    }
+  }
+
+  #found(stream: StreamId, head: number, behind: Set<Follower>): void {
+    const followed = this.#topics.get(stream);
+    if (!followed || (followed.head !== undefined && followed.head >= head)) return;
+    // Nobody has told us a version before: nothing says that a push was lost, only that one may have been.
+    const lost = followed.head !== undefined;
+    followed.head = head;
+    // A copy: asking the core again may change what is followed.
+    for (const follower of [...followed.followers]) {
+      follower.moved.add(stream);
+      if (lost) behind.add(follower);
+      if (stream.startsWith('user:')) follower.recheck();
+    }
+  }
+
+  #trim(follower: Follower): void {
+    if (follower.topics.size <= signalTopics) return;
+    const fleeting = [...follower.topics].filter((topic) => !isStream(topic));
+    if (fleeting.length > signalTopics) this.unfollow(follower, fleeting.slice(0, fleeting.length - signalTopics));
+  }
+}
+
+const isStream = (topic: Topic): topic is StreamId => topic.startsWith('conversation:') || topic.startsWith('user:');
+
+function exhaustive(never: never): never {
+  throw new Error(`not handled: ${JSON.stringify(never)}`);
+}

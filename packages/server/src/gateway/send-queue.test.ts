@@ -1,0 +1,178 @@
+import { once } from 'node:events';
+import { type AddressInfo, type Socket, connect, createServer } from 'node:net';
+import { PassThrough, type Writable } from 'node:stream';
+import { closeCodes, limits } from '@kith/protocol';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import * as ws from 'ws';
+import { startTestServer } from '../../test/harness.ts';
+import { loopTurn } from '../../test/manual-clock.ts';
+import { SendQueue, Writer, buildFrame } from './send-queue.ts';
+import { furthestBehind } from './shedding.ts';
+
+test.each([0, 1, 125, 126, 127, 65_535, 65_536, 200_000])('a frame of %i bytes is read as that text', async (length) => {
+  const text = 'é'.repeat(Math.floor(length / 2)) + 'x'.repeat(length % 2);
+  // ws exports its parser, and its types do not say so.
+  const { Receiver } = ws as unknown as { Receiver: new (options: { isServer: boolean }) => Writable };
+  const receiver = new Receiver({ isServer: false });
+  const read = once(receiver, 'message') as Promise<[Buffer, boolean]>;
+  receiver.write(buildFrame(text));
+  const [data, isBinary] = await read;
+  expect(data.toString()).toBe(text);
+  expect(isBinary).toBe(false);
+});
+
+describe('a queue towards a socket', () => {
+  let near: Socket;
+  let far: Socket;
+  let overflows: number[];
+  let queue: SendQueue;
+  let writes: number;
+
+  beforeEach(async () => {
+    const server = createServer();
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const accepted = once(server, 'connection') as Promise<[Socket]>;
+    far = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    [near] = await accepted;
+    await once(far, 'connect');
+    server.close();
+    far.pause();
+    overflows = [];
+    writes = 0;
+    // What reaches the system: one call for all that was corked.
+    const { _writev, _write } = near as unknown as { _writev: (...args: unknown[]) => void; _write: (...args: unknown[]) => void };
+    Object.assign(near, {
+      _writev: (...args: unknown[]) => (writes++, _writev.apply(near, args)),
+      _write: (...args: unknown[]) => (writes++, _write.apply(near, args)),
+    });
+    queue = new SendQueue(near, new Writer(), () => overflows.push(writes));
+  });
+  afterEach(() => {
+    near.destroy();
+    far.destroy();
+  });
+
+  const received = async (bytes: number): Promise<Buffer> => {
+    const chunks: Buffer[] = [];
+    far.on('data', (chunk: Buffer) => chunks.push(chunk));
+    far.resume();
+    while (Buffer.concat(chunks).length < bytes) await loopTurn();
+    return Buffer.concat(chunks);
+  };
+
+  test('writes what was pushed in one turn of the loop in one call, in order', async () => {
+    const frames = ['one', 'two', 'three'].map(buildFrame);
+    for (const frame of frames) queue.push(frame);
+    expect(writes).toBe(0);
+    await loopTurn();
+    expect(writes).toBe(1);
+    expect(await received(Buffer.concat(frames).length)).toEqual(Buffer.concat(frames));
+  });
+
+  test('keeps what is pushed while it is held, and writes it behind the first frame', async () => {
+    const [first, second, third] = ['first', 'second', 'third'].map(buildFrame) as [Buffer, Buffer, Buffer];
+    queue.hold();
+    queue.push(second);
+    queue.push(third);
+    await loopTurn();
+    expect(writes).toBe(0);
+    queue.release(first);
+    expect(await received(first.length + second.length + third.length)).toEqual(Buffer.concat([first, second, third]));
+  });
+
+  test('[G8] holds 1 MiB, the frame about to be queued included', () => {
+    const frame = buildFrame('x'.repeat(limits.outboundBytes / 4 - 10));
+    expect(frame.length * 4).toBe(limits.outboundBytes);
+    queue.hold();
+    for (let n = 0; n < 4; n++) queue.push(frame);
+    expect(overflows).toHaveLength(0);
+    queue.push(buildFrame('x'));
+    expect(overflows).toHaveLength(1);
+  });
+
+  test('[G8] counts what the socket has not been able to write', async () => {
+    const frame = buildFrame('x'.repeat(100_000));
+    // The far side reads nothing: the kernel takes its share, the rest stays with us.
+    let pushed = 0;
+    while (overflows.length === 0 && pushed < 2_000) {
+      queue.push(frame);
+      pushed++;
+      await loopTurn();
+    }
+    expect(overflows).toHaveLength(1);
+    expect(near.writableLength).toBeLessThanOrEqual(limits.outboundBytes);
+    expect(queue.bytes).toBeGreaterThan(limits.outboundBytes - frame.length);
+  });
+
+  test('takes what may be lost only while there is room', () => {
+    queue.hold();
+    const fleeting = buildFrame('typing');
+    expect(queue.pushFleeting(fleeting)).toBe(true);
+    queue.push(buildFrame('x'.repeat(limits.outboundBytes / 4)));
+    expect(queue.pushFleeting(fleeting)).toBe(false);
+    queue.push(buildFrame('x'.repeat(100)));
+    expect(overflows).toHaveLength(0);
+  });
+
+  test('does nothing after its end', async () => {
+    queue.push(buildFrame('waiting'));
+    queue.close();
+    queue.push(buildFrame('late'));
+    await loopTurn();
+    expect(writes).toBe(0);
+    expect(queue.bytes).toBe(0);
+  });
+});
+
+test('so many sockets are written in one turn that others are still read in between', async () => {
+  const writer = new Writer();
+  let written = 0;
+  for (let n = 0; n < 600; n++) {
+    const socket = new PassThrough();
+    socket.on('data', () => written++);
+    new SendQueue(socket, writer, () => {}).push(buildFrame('hello'));
+  }
+  const turns: number[] = [];
+  for (let turn = 0; turn < 3; turn++) {
+    await loopTurn();
+    turns.push(written);
+  }
+  expect(turns).toEqual([250, 500, 600]);
+});
+
+test('[G8] beyond the bound of the process, those furthest behind go, and no more than it takes', () => {
+  const connections = [10, 400, 30, 300, 20].map((backlog) => ({ backlog }));
+  expect(furthestBehind(connections, 760)).toEqual([]);
+  expect(furthestBehind(connections, 759).map(({ backlog }) => backlog)).toEqual([400]);
+  expect(furthestBehind(connections, 100).map(({ backlog }) => backlog)).toEqual([400, 300]);
+});
+
+test('[CO7] [G8] [N10] a reader that hangs is closed 4008, and nobody else waits for it', async () => {
+  await using server = await startTestServer();
+  const [ann, bob] = [await server.register('ann'), await server.register('bob')];
+  await server.befriend(ann, bob);
+  const { conversation } = await server.call('conversation.direct', { userId: ann.id }, bob.token);
+  const stream = `conversation:${conversation.id}`;
+  const [stalled, healthy, sender] = [await server.connect(ann), await server.connect(ann), await server.connect(bob)];
+  stalled.stopReading();
+
+  const outboundHits = async (): Promise<number> => {
+    const { values } = await server.running.metrics.registry.getSingleMetric('kith_limit_hits_total')!.get();
+    return values.find(({ labels }) => labels['limit'] === 'outbound')!.value;
+  };
+  const text = '字'.repeat(limits.messageText);
+  let sent = 0;
+  while ((await outboundHits()) === 0) {
+    if (sent > 2_000) throw new Error('the stalled reader was never let go');
+    await Promise.all(Array.from({ length: 20 }, () => sender.call('message.send', { conversationId: conversation.id, clientId: `client-id-${sent++}`, type: 'text', text })));
+  }
+  await healthy.push((push) => push.stream === stream && push.version >= sent);
+  stalled.startReading();
+  expect(await stalled.closed).toMatchObject({ code: closeCodes.tooSlow.code });
+  // It comes back, and finds what it missed.
+  const again = await server.connect(ann);
+  const since = Math.max(0, ...stalled.frames.map((frame) => ('stream' in frame && frame.stream === stream ? frame.version : 0)));
+  const { version } = (await again.call('stream.changes', { stream, since, limit: 500 })) as { version: number };
+  expect(version).toBeGreaterThan(since);
+});

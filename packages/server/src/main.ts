@@ -1,0 +1,114 @@
+#!/usr/bin/env node
+import { type CommandLine, ConfigError, helpText, isLoopback, readCommandLine } from './config.ts';
+import { DatabaseError } from './db/db.ts';
+import { type Log, openLog } from './log.ts';
+import { type RunningServer, startServer, version } from './server.ts';
+
+// The process: reads the command line, starts, stops on a signal, and says with its exit code how it went.
+
+/** Milliseconds after which a stop that hangs is cut. Supervisors kill after 10 to 30 s. */
+const stopMs = 9_500;
+
+async function main(): Promise<void> {
+  const line = read();
+  if (line.help) return print(helpText());
+  if (line.version) return print(`${version}\n`);
+  switch (line.command) {
+    case 'start':
+      return start(line);
+    case 'demo': {
+      const { demoWelcome, prepareDemo } = await import('./demo.ts');
+      return start({ ...line, config: await prepareDemo(line.config).catch((error: unknown) => giveUp(startProblem(error, line.config.port), 1)) }, demoWelcome);
+    }
+    default:
+      giveUp(`There is no command "${line.command}". --help lists what there is.`, 2);
+  }
+}
+
+function read(): CommandLine {
+  try {
+    return readCommandLine(process.argv.slice(2), process.env);
+  } catch (error) {
+    if (error instanceof ConfigError) giveUp(error.message, 2);
+    throw error;
+  }
+}
+
+/** @param welcome  What to say besides the address. */
+async function start({ config, unknownVariables }: CommandLine, welcome = ''): Promise<void> {
+  const log = openLog(config);
+  for (const name of unknownVariables) log.warn(`${name} is no setting of this server. Misspelt?`);
+  if (config.publicUrl !== undefined && config.trustProxy === undefined && isLoopback(config.host) && !isLoopback(new URL(config.publicUrl).hostname)) {
+    log.warn('Behind a proxy, all people seem to have its address. Set KITH_TRUST_PROXY to the address of the proxy, so that limits count people.');
+  }
+  endOn(log);
+  let server: RunningServer;
+  try {
+    server = await startServer(config, { log, onFatal: (error) => die(log, error, 'the core cannot go on') });
+  } catch (error) {
+    giveUp(startProblem(error, config.port), 1);
+  }
+  stopOnSignal(server, log);
+  log.info({ url: server.url, port: server.port, version, registration: config.registration }, 'listening');
+  print(`\n  ${config.siteName} is at ${server.url}\n${welcome === '' ? '' : `\n${welcome}`}`);
+  const code = await server.core.setupLink();
+  if (code !== undefined) print(`  Make the operator's account, within an hour: ${server.url}/setup#${code}\n`);
+  if (config.registration !== 'open') print(`  People join ${config.registration === 'invite' ? 'by invitation' : 'not at all'} (KITH_REGISTRATION).\n`);
+  print('\n');
+}
+
+/** First signal: an orderly stop. Second: at once; what was acknowledged is on disk either way. */
+function stopOnSignal(server: RunningServer, log: Log): void {
+  let stopping = false;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    log.info({ signal }, 'asked to stop');
+    setTimeout(() => {
+      log.error('the stop took too long');
+      process.exit(1);
+    }, stopMs).unref();
+    server.close().then(
+      () => process.exit(0),
+      (error: unknown) => die(log, error, 'the stop failed'),
+    );
+  };
+  process.on('SIGTERM', onSignal);
+  process.on('SIGINT', onSignal);
+}
+
+/** A promise nobody waits for, an exception nobody caught: the state is unknown, and a fresh start is the known one. */
+function endOn(log: Log): void {
+  process.on('unhandledRejection', (error) => die(log, error, 'unhandled rejection'));
+  process.on('uncaughtException', (error) => die(log, error, 'uncaught exception'));
+}
+
+function die(log: Log, error: unknown, what: string): never {
+  log.fatal({ err: error }, what);
+  process.exit(1);
+}
+
+function startProblem(error: unknown, port: number): string {
+  if (error instanceof DatabaseError) return error.message;
+  switch ((error as NodeJS.ErrnoException).code) {
+    case 'EADDRINUSE':
+      return `Port ${port} is taken. Stop what uses it, or choose another with --port.`;
+    case 'EACCES':
+      return `This user may not listen on port ${port}, or not write to the data directory.`;
+    case 'EADDRNOTAVAIL':
+      return 'This machine does not have the address given as HOST.';
+    default:
+      return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  }
+}
+
+function giveUp(message: string, code: number): never {
+  process.stderr.write(`${message}\n`);
+  process.exit(code);
+}
+
+function print(text: string): void {
+  process.stdout.write(text);
+}
+
+await main();

@@ -1,0 +1,59 @@
+import { type CloseName, closeCodes } from '@kith/protocol';
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+
+/** What can be hit on the way in. Each has its own line in `kith_limit_hits_total`, from zero. */
+export const limitNames = [
+  'command',
+  'send',
+  'sync',
+  'fleeting',
+  'ping',
+  'in-flight',
+  'outbound',
+  'outbound-total',
+  'signal-dropped',
+  'bad-json',
+  'hello-late',
+  'before-hello-bytes',
+  'incomplete-message',
+  'pending-total',
+  'pending-address',
+  'connections-total',
+  'connections-rate',
+  'connections-address',
+  'connections-person',
+  'http-address',
+] as const;
+export type LimitName = (typeof limitNames)[number];
+
+export type Metrics = ReturnType<typeof openMetrics>;
+
+/** Numbers of one server, for Prometheus. Names of people, conversations and addresses are never labels. */
+export function openMetrics({ process: ofProcess = false }: { process?: boolean } = {}) {
+  const registry = new Registry();
+  const registers = [registry];
+  if (ofProcess) collectDefaultMetrics({ register: registry });
+  const limitHits = new Counter({ name: 'kith_limit_hits_total', help: 'Times that a limit was hit, by limit.', labelNames: ['limit'], registers });
+  for (const limit of limitNames) limitHits.inc({ limit }, 0);
+  const closes = new Counter({ name: 'kith_closes_total', help: 'WebSocket connections ended by the server, by close code.', labelNames: ['code'], registers });
+  const requests = new Counter({ name: 'kith_requests_total', help: 'Requests answered, by door and outcome (an error code, or ok).', labelNames: ['door', 'outcome'], registers });
+  return {
+    registry,
+    connections: new Gauge({ name: 'kith_connections', help: 'Open WebSocket connections.', registers }),
+    frames: new Counter({ name: 'kith_frames_out_total', help: 'Frames queued towards connections.', registers }),
+    bytes: new Counter({ name: 'kith_bytes_out_total', help: 'Bytes queued towards connections.', registers }),
+    pushes: new Counter({ name: 'kith_publications_total', help: 'Publications that had a follower on this node.', registers }),
+    answerSeconds: new Histogram({
+      name: 'kith_answer_seconds',
+      help: 'From a request frame to its reply.',
+      buckets: [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+      registers,
+    }),
+    stallSeconds: new Counter({ name: 'kith_stall_seconds_total', help: 'Time by which our own event loop was late.', registers }),
+    handshakesRefused: new Counter({ name: 'kith_handshakes_refused_total', help: 'WebSocket handshakes refused, by HTTP status.', labelNames: ['status'], registers }),
+    badFrames: new Counter({ name: 'kith_bad_frames_total', help: 'Connections that broke RFC 6455, by the kind of break.', labelNames: ['kind'], registers }),
+    limitHit: (limit: LimitName) => limitHits.inc({ limit }),
+    closed: (as: CloseName) => closes.inc({ code: String(closeCodes[as].code) }),
+    answered: (door: 'ws' | 'http', outcome: string) => requests.inc({ door, outcome }),
+  };
+}

@@ -1,0 +1,143 @@
+import { readFileSync } from 'node:fs';
+import { type Server, createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Broker } from './broker/broker.ts';
+import { openLocalBroker } from './broker/local.ts';
+import type { Config } from './config.ts';
+import type { Core } from './core/core.ts';
+import { openCore } from './core/open.ts';
+import { type Clock, realClock } from './gateway/clock.ts';
+import { type Gateway, openGateway } from './gateway/gateway.ts';
+import { openDoorkeeper } from './http/origin.ts';
+import { openRouter } from './http/router.ts';
+import { type Log, openLog } from './log.ts';
+import { type Metrics, openMetrics } from './metrics.ts';
+
+export interface RunningServer {
+  /** How people reach it: the public URL, else the address it listens on. */
+  url: string;
+  /** The one listened on. */
+  port: number;
+  core: Core;
+  metrics: Metrics;
+  http: Server;
+  /**
+   * Stops without losing anything: takes no more connections, answers what is in flight, tells every client to come
+   * back, closes the database. Calling it again waits for the first.
+   *
+   * @param withinMs  Milliseconds for all of that. Default 8,000.
+   */
+  close(withinMs?: number): Promise<void>;
+}
+
+/** What tests put in the place of the real parts. */
+export interface Overrides {
+  broker?: Broker;
+  /** The gateway's time. */
+  clock?: Clock;
+  /** The core's time, milliseconds since 1970. With SQLite the core is then in this thread. */
+  now?: () => number;
+  /** Where the core runs. Default: beside its database. */
+  engine?: 'worker' | 'direct';
+  wrapCore?: (core: Core) => Core;
+  log?: Log;
+  /** Where the web build lies. */
+  webFolder?: string;
+  /** The core cannot go on. Default: throws, which ends the process. */
+  onFatal?: (error: Error) => void;
+}
+
+export const version = (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+
+/**
+ * Builds a server out of its parts and listens. The one place that knows which database, broker and clock there are.
+ *
+ * @throws DatabaseError, or the error of listening (EADDRINUSE); nothing is left open then
+ */
+export async function startServer(config: Config, overrides: Overrides = {}): Promise<RunningServer> {
+  const { clock = realClock, broker = openLocalBroker() } = overrides;
+  const log = overrides.log ?? openLog(config);
+  const metrics = openMetrics({ process: config.metricsPort !== 0 });
+  const opened = await openCore({
+    config,
+    ...(overrides.engine && { engine: overrides.engine }),
+    ...(overrides.now && { clock: overrides.now }),
+    onFault: ({ id, method, error }) => log.error({ err: error, id, method }, 'a request failed'),
+  });
+  const core = overrides.wrapCore?.(opened) ?? opened;
+  let closing: Promise<void> | undefined;
+  const doorkeeper = openDoorkeeper(config);
+  const router = await openRouter({
+    core,
+    config,
+    doorkeeper,
+    clock,
+    metrics,
+    log,
+    version,
+    stopping: () => closing !== undefined,
+    ...(overrides.webFolder !== undefined && { webFolder: overrides.webFolder }),
+  });
+  core.onPublish((publications) => {
+    for (const publication of publications) broker.publish(publication);
+  });
+  core.onFatal(
+    overrides.onFatal ??
+      ((error) => {
+        throw error;
+      }),
+  );
+  const gateway: Gateway = openGateway({ server: router.server, core, broker, config, doorkeeper, clock, metrics, log });
+  let closeMetrics: () => void;
+  try {
+    closeMetrics = await serveMetrics(config.metricsPort, metrics);
+    await router.listen({ port: config.port, host: config.host });
+  } catch (error) {
+    gateway.close();
+    await router.close(0);
+    await core.close();
+    throw error;
+  }
+  const { port } = router.server.address() as AddressInfo;
+
+  const stop = async (withinMs: number): Promise<void> => {
+    log.info('stopping');
+    const deadline = performance.now() + withinMs;
+    await gateway.drain(withinMs);
+    await router.close(Math.max(0, deadline - performance.now()));
+    closeMetrics();
+    await broker.close();
+    await core.close();
+    log.info('stopped');
+  };
+
+  return {
+    url: config.publicUrl ?? `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
+    port,
+    core,
+    metrics,
+    http: router.server,
+    close: (withinMs = 8_000) => (closing ??= stop(withinMs)),
+  };
+}
+
+/** Numbers are for the operator: on loopback, on a port of their own, so that no proxy rule can make them public. */
+async function serveMetrics(port: number, metrics: Metrics): Promise<() => void> {
+  if (port === 0) return () => {};
+  const server = createServer((request, response) => {
+    if (request.url !== '/metrics') response.writeHead(404).end();
+    else
+      metrics.registry.metrics().then(
+        (text) => response.writeHead(200, { 'content-type': metrics.registry.contentType }).end(text),
+        () => response.writeHead(500).end(),
+      );
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', resolve);
+  });
+  return () => {
+    server.close();
+    server.closeAllConnections();
+  };
+}

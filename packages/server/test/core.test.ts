@@ -1,0 +1,417 @@
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { type Entity, type MethodName, type Params, type Push, type Result, entityKey } from '@kith/protocol';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { type Config, configWith } from '../src/config.ts';
+import type { Answer, Caller, Core, Publication } from '../src/core/core.ts';
+import type { Fault } from '../src/core/local-core.ts';
+import { openCore } from '../src/core/open.ts';
+import { from, runScript } from './crash-child.ts';
+import { createTestDatabase } from './postgres.ts';
+
+// The seam between the gateway and the core, without a gateway: frames go in, answers and publications come out.
+
+const root = process.getuid?.() === 0;
+const windows = process.platform === 'win32';
+const beside = ['worker', 'direct'] as const;
+
+function folder(): string {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'kith-core-'));
+  onTestFinished(() => fs.rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+const configIn = (data: string, part: Partial<Config> = {}): Config =>
+  configWith({ data, database: 'sqlite', rateLimits: false, passwordMemory: 64, passwordPasses: 1, registrationsPerHour: 1_000_000, logLevel: 'silent', ...part });
+
+/** What came out of a core, in the order in which it came. */
+type Event = { publications: Publication[] } | { answer: Answer } | { fault: Fault };
+
+class Host {
+  readonly core: Core;
+  readonly events: Event[];
+  readonly caller: Caller = { ip: '127.0.0.1', device: 'a test' };
+
+  private constructor(core: Core, events: Event[]) {
+    this.core = core;
+    this.events = events;
+    core.onPublish((publications) => events.push({ publications }));
+  }
+
+  static async open(config: Config, engine: 'worker' | 'direct'): Promise<Host> {
+    const events: Event[] = [];
+    const core = await openCore({ config, engine, onFault: (fault) => events.push({ fault }) });
+    return new Host(core, events);
+  }
+
+  async send(who: Caller | undefined, frame: string): Promise<Answer> {
+    const answer = await this.core.handle(who ?? this.caller, frame);
+    this.events.push({ answer });
+    return answer;
+  }
+
+  ask(who: Caller | undefined, method: string, params: unknown = {}, id = 'r'): Promise<Answer> {
+    return this.send(who, JSON.stringify({ id, method, params }));
+  }
+
+  /** @throws when the answer is an error */
+  async result<M extends MethodName>(who: Caller | undefined, method: M, params: Params<M>): Promise<Result<M>> {
+    const { text, error } = await this.ask(who, method, params);
+    if (error) throw new Error(text);
+    return (JSON.parse(text) as { result: Result<M> }).result;
+  }
+
+  async guest(name: string): Promise<Caller & { id: string; token: string }> {
+    const { user, sessionId, token } = await this.result(undefined, 'auth.guest', { name });
+    return { ip: '127.0.0.1', identity: { userId: user.id, sessionId }, id: user.id, token: token! };
+  }
+
+  get publications(): Publication[] {
+    return this.events.flatMap((event) => ('publications' in event ? event.publications : []));
+  }
+
+  /** What was pushed, in the order of the commits. */
+  get pushed(): Entity[] {
+    return this.publications.flatMap(entitiesOf);
+  }
+}
+
+function entitiesOf(publication: Publication): Entity[] {
+  return publication.kind === 'push' ? (JSON.parse(publication.frame) as Push).entities : [];
+}
+
+async function opened(config: Config, engine: 'worker' | 'direct'): Promise<Host> {
+  const host = await Host.open(config, engine);
+  onTestFinished(() => host.core.close());
+  return host;
+}
+
+test.each(['worker', 'direct', 'postgres'] as const)(
+  '[ST4] who asks for changes or takes snapshots while others write misses nothing up to the version told, %s',
+  async (where) => {
+    const database = where === 'postgres' ? await createTestDatabase() : undefined;
+    onTestFinished(async () => database?.drop());
+    const host = await opened(configIn(folder(), database && { database: database.url }), where === 'worker' ? 'worker' : 'direct');
+    const people = await Promise.all(['Anna', 'Bert', 'Cleo', 'Dora'].map((name) => host.guest(name)));
+    const { conversation } = await host.result(people[0], 'conversation.create', { title: 'Club', memberIds: people.slice(1).map((person) => person.id) });
+    const stream = `conversation:${conversation.id}` as const;
+    const snapshots: Result<'stream.snapshot'>[] = [];
+    const polled = new Map<string, Entity>();
+    let version = 1;
+    const poll = async (): Promise<void> => {
+      const changes = await host.result(people[0], 'stream.changes', { stream, since: version });
+      if ('tooOld' in changes) throw new Error('too old');
+      for (const entity of changes.entities) polled.set(entityKey(entity), entity);
+      ({ version } = changes);
+    };
+    const writing = Promise.all(
+      people.map(async (person, who) => {
+        for (let at = 0; at < 40; at += 1)
+          await host.result(person, 'message.send', { conversationId: conversation.id, clientId: `message-${who}-${at}`, type: 'text', text: 'hello' });
+      }),
+    );
+    const over = new AbortController();
+    void writing.finally(() => over.abort());
+    while (!over.signal.aborted) {
+      await poll();
+      snapshots.push(await host.result(people[1], 'stream.snapshot', { stream }));
+    }
+    await writing;
+    await poll();
+    const truth = host.pushed.filter((entity) => entity.kind === 'message' && entity.type === 'text');
+    expect(truth.length).toBe(160);
+    expect([...polled.values()].filter((entity) => entity.kind === 'message').sort((a, b) => a.version - b.version)).toEqual(truth);
+    expect(snapshots.length).toBeGreaterThan(10);
+    for (const snapshot of snapshots) {
+      const due = truth.filter((entity) => entity.version <= snapshot.version).slice(-29);
+      expect(snapshot.entities.filter((entity) => entity.kind === 'message' && entity.type === 'text').slice(-29)).toEqual(due);
+    }
+  },
+);
+
+test('[CR1] a core answers and publishes the same in a worker, in this thread, and on PostgreSQL', { timeout: 60_000 }, async () => {
+  const { url, drop } = await createTestDatabase();
+  const hosts = [
+    await Host.open(configIn(folder()), 'worker'),
+    await Host.open(configIn(folder()), 'direct'),
+    await Host.open(configIn('', { database: `${url}?options=${encodeURIComponent('-c synchronous_commit=on')}` }), 'direct'),
+  ];
+  const transcripts = await Promise.all(hosts.map(play));
+  await Promise.all(hosts.map((host) => host.core.close()));
+  await drop();
+  expect(transcripts[0]!.length).toBeGreaterThan(40);
+  expect(transcripts[1]).toEqual(transcripts[0]);
+  expect(transcripts[2]).toEqual(transcripts[0]);
+});
+
+/** A little of everything that crosses the seam, with what differs by nature replaced by its place of first appearance. */
+async function play(host: Host): Promise<unknown[]> {
+  const { core } = host;
+  const log: unknown[] = [];
+  const said = (what: string, value: unknown): void => void log.push({ what, value });
+  said('setup link', typeof (await core.setupLink()));
+  await host.send(undefined, 'not json');
+  await host.send(undefined, '{"id":"1"}');
+  await host.ask(undefined, 'no.such.method');
+  await host.ask(undefined, 'message.send', {});
+  const anna = await host.guest('Anna');
+  const bert = await host.guest('Bert 🦊');
+  await host.ask(undefined, 'auth.register', { handle: 'cleo', password: 'correct horse battery', name: 'Cleo' });
+  await host.ask(undefined, 'auth.login', { handle: 'cleo', password: 'wrong horse battery' });
+  await host.ask(undefined, 'auth.login', { handle: 'cleo', password: 'correct horse battery' });
+  said('whose', await core.authenticate(anna.token));
+  said('nobody’s', await core.authenticate('kith_nonsense'));
+  await host.ask(anna, 'hello', { token: anna.token });
+  const { conversation } = await host.result(anna, 'conversation.create', { title: 'Club', memberIds: [bert.id], clientId: 'club-0001' });
+  await host.ask(anna, 'conversation.create', { title: 'Club', memberIds: [bert.id], clientId: 'club-0001' });
+  const stream = `conversation:${conversation.id}` as const;
+  said('topics', await core.topics(bert.identity!));
+  const message = { conversationId: conversation.id, clientId: 'message-0001', type: 'text', text: 'hi 👋' };
+  const sent = await host.result(anna, 'message.send', message as Params<'message.send'>);
+  await host.ask(anna, 'message.send', message);
+  await host.ask(anna, 'message.send', { ...message, text: 'other' });
+  await host.ask(anna, 'message.send', { ...message, more: 1 });
+  await host.ask(bert, 'message.edit', { messageId: sent.message.id, text: 'mine' });
+  await host.ask(anna, 'message.edit', { messageId: sent.message.id, text: 'hi' });
+  await host.ask(bert, 'read.mark', { conversationId: conversation.id, seq: 2 });
+  await host.ask(bert, 'typing.set', { conversationId: conversation.id });
+  await host.ask(bert, 'message.history', { conversationId: conversation.id });
+  await host.ask(bert, 'stream.changes', { stream, since: 1 });
+  await host.ask(bert, 'stream.snapshot', { stream });
+  await host.ask(anna, 'admin.disable', { userId: bert.id });
+  await host.ask(anna, 'member.remove', { conversationId: conversation.id, userId: bert.id });
+  await host.ask(bert, 'message.send', { ...message, clientId: 'message-0002' });
+  said('heads', await core.heads([stream, 'conversation:nowhere']));
+  await host.ask(anna, 'auth.logout');
+  said('topics of a session that is over', await core.topics(anna.identity!));
+  said('whose token that was', await core.authenticate(anna.token));
+  log.push(...host.events);
+  return named(log) as unknown[];
+}
+
+function named(value: unknown): unknown {
+  const names = new Map<string, string>();
+  const text = JSON.stringify(value)
+    .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, (id) => {
+      if (!names.has(id)) names.set(id, `id ${names.size}`);
+      return names.get(id)!;
+    })
+    .replaceAll(/kith_[\w-]{43}/g, 'a token')
+    .replaceAll(/\b1[0-9]{12}\b/g, '0');
+  return JSON.parse(text) as unknown;
+}
+
+describe.each(beside)('a core, %s', (engine) => {
+  test('[CR2] of one connection and conversation, requests are taken up, published and answered in the order of the calls', async () => {
+    const host = await opened(configIn(folder()), engine);
+    const people = await Promise.all(['Anna', 'Bert', 'Cleo'].map((name) => host.guest(name)));
+    const { conversation } = await host.result(people[0], 'conversation.create', { title: 'Club', memberIds: people.slice(1).map((person) => person.id) });
+    const before = host.events.length;
+    const calls = people.flatMap((person, who) =>
+      Array.from({ length: 80 }, async (_, at) => {
+        // One in ten says nothing new, one in ten is refused: they keep their place among the others.
+        const clientId = `${who}-message-${at % 10 === 9 ? at - 1 : at}`;
+        const text = at % 10 === 4 ? ' ' : clientId;
+        await host.ask(person, 'message.send', { conversationId: conversation.id, clientId, type: 'text', text }, `${who} ${at}`);
+      }),
+    );
+    await Promise.all(calls);
+
+    const answers = host.events.flatMap((event) => ('answer' in event ? [JSON.parse(event.answer.text) as { id: string; result?: Result<'message.send'> }] : [])).slice(-240);
+    for (const who of people.keys()) {
+      const own = answers.filter((answer) => answer.id.startsWith(`${who} `));
+      // Refusals of what is not even asked of the database come at once; all others wait for those before them.
+      const stored = own.filter((answer) => answer.result);
+      expect(stored.map((answer) => Number(answer.id.split(' ')[1]))).toEqual(Array.from({ length: 80 }, (_, at) => at).filter((at) => at % 10 !== 4));
+      const seqs = stored.filter((answer) => !answer.id.endsWith('9')).map((answer) => answer.result!.message.seq);
+      expect(seqs).toEqual([...seqs].sort((a, b) => a - b));
+    }
+    const pushes = host.publications.filter((publication) => publication.topic === `conversation:${conversation.id}`);
+    expect(pushes.map((publication) => (publication.kind === 'push' ? publication.version : 0))).toEqual(pushes.map((_, at) => at + 1));
+    expect(pushes.length).toBe(1 + 3 * 64);
+
+    // Whoever hears of an ack has heard of the message before.
+    const published = new Set<string>();
+    for (const event of host.events.slice(before)) {
+      if ('publications' in event) for (const entity of event.publications.flatMap(entitiesOf)) published.add(JSON.stringify(entity));
+      if (!('answer' in event)) continue;
+      const { result } = JSON.parse(event.answer.text) as { result?: Result<'message.send'> };
+      expect(result === undefined || published.has(JSON.stringify(result.message))).toBe(true);
+    }
+  });
+
+  test('[CR3] close answers what is in flight, and all of it is there', async () => {
+    const config = configIn(folder());
+    const host = await Host.open(config, engine);
+    const anna = await host.guest('Anna');
+    const { conversation } = await host.result(anna, 'conversation.create', { title: 'Club', memberIds: [] });
+    const calls = Array.from({ length: 60 }, (_, at) =>
+      host.result(anna, 'message.send', { conversationId: conversation.id, clientId: `message-${at}`, type: 'text', text: `text ${at}` }),
+    );
+    const reads = Array.from({ length: 20 }, () => host.result(anna, 'message.history', { conversationId: conversation.id, limit: 5 }));
+    // Who registers asks the database twice, and hashes a password in between.
+    const handles = ['dora', 'emil', 'fay'];
+    const registered = handles.map((handle) => host.result(undefined, 'auth.register', { handle, password: 'correct horse battery', name: handle }));
+    await host.core.close();
+    expect((await Promise.all(registered)).map(({ user }) => user.handle)).toEqual(handles);
+    const answers = await Promise.all(calls);
+    expect((await Promise.all(reads)).length).toBe(20);
+    const again = await opened(config, engine);
+    const { messages } = await again.result(anna, 'message.history', { conversationId: conversation.id, limit: 60 });
+    expect(messages).toEqual(answers.map((answer) => answer.message));
+  });
+
+  test('[CR4] a directory in use is refused with the same words', async () => {
+    const data = folder();
+    await opened(configIn(data), engine);
+    await expect(openCore({ config: configIn(data), engine })).rejects.toMatchObject({ name: 'DatabaseError', message: expect.stringContaining('Another Kith is running') });
+  });
+
+  test('[CR5] a fault of ours is told with its cause to the operator, and with an id to the peer', async () => {
+    const data = folder();
+    const host = await opened(configIn(data), engine);
+    const anna = await host.guest('Anna');
+    const { conversation } = await host.result(anna, 'conversation.create', { title: 'Club', memberIds: [] });
+    const file = new DatabaseSync(path.join(data, 'kith.db'));
+    file.exec('alter table messages rename to somewhere_else');
+    file.close();
+    const { text, error } = await host.ask(anna, 'message.history', { conversationId: conversation.id });
+    const faults = host.events.flatMap((event) => ('fault' in event ? [event.fault] : []));
+    expect(error).toBe('internal');
+    expect(faults).toMatchObject([{ method: 'message.history', error: { message: expect.stringContaining('no such table') } }]);
+    expect(text).toContain(faults[0]!.id);
+    expect(text).not.toContain('table');
+    // And lives.
+    await host.result(anna, 'session.list', {});
+  });
+
+  test('[CR6] while another program holds the file, requests that write are busy, and are done when asked again', async () => {
+    const data = folder();
+    const host = await opened(configIn(data), engine);
+    const anna = await host.guest('Anna');
+    const { conversation } = await host.result(anna, 'conversation.create', { title: 'Club', memberIds: [] });
+    const file = new DatabaseSync(path.join(data, 'kith.db'));
+    file.exec('begin immediate');
+    const published = host.publications.length;
+    const message = { conversationId: conversation.id, clientId: 'message-0001', type: 'text', text: 'hello' } as const;
+    const answers = await Promise.all([host.ask(anna, 'message.send', message), host.ask(anna, 'message.send', message)]);
+    expect(answers.map((answer) => (JSON.parse(answer.text) as { error: unknown }).error)).toMatchObject(
+      [1, 2].map(() => ({ code: 'busy', retryable: true, retryAfterMs: expect.any(Number) })),
+    );
+    expect((await host.result(anna, 'message.history', { conversationId: conversation.id })).messages.length).toBe(1);
+    expect(host.publications.length).toBe(published);
+    file.exec('rollback');
+    file.close();
+    expect((await host.result(anna, 'message.send', message)).message.seq).toBe(2);
+  });
+
+  test.skipIf(!root || process.platform !== 'linux')(
+    '[CR7] on a full disk sends are storage_full, not acked and not seen; reading goes on, and sending once there is room',
+    async () => {
+      const data = folder();
+      expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'kith-test', data])).toMatchObject({ status: 0 });
+      onTestFinished(() => void spawnSync('umount', ['-l', data]));
+      const host = await opened(configIn(data), engine);
+      const anna = await host.guest('Anna');
+      const { conversation } = await host.result(anna, 'conversation.create', { title: 'Club', memberIds: [] });
+      const acked: string[] = [];
+      const refused: { clientId: string; code: string | undefined }[] = [];
+      for (let turn = 0; refused.length < 20; turn += 1) {
+        await Promise.all(
+          [0, 1, 2].map(async (n) => {
+            const clientId = `message-${turn}-${n}`;
+            const { error } = await host.ask(anna, 'message.send', { conversationId: conversation.id, clientId, type: 'text', text: clientId.padEnd(4_000, '.') });
+            if (error) refused.push({ clientId, code: error });
+            else acked.push(clientId);
+          }),
+        );
+      }
+      expect(new Set(refused.map(({ code }) => code))).toEqual(new Set(['storage_full']));
+      const seen = () => host.pushed.flatMap((entity) => (entity.kind === 'message' && entity.clientId ? [entity.clientId] : []));
+      expect(seen()).toEqual(acked);
+      await host.result(anna, 'message.history', { conversationId: conversation.id });
+      expect(await host.core.authenticate(anna.token)).toEqual(anna.identity);
+
+      expect(spawnSync('mount', ['-o', 'remount,size=16m', data])).toMatchObject({ status: 0 });
+      for (const { clientId } of refused) {
+        await host.result(anna, 'message.send', { conversationId: conversation.id, clientId, type: 'text', text: clientId.padEnd(4_000, '.') });
+        acked.push(clientId);
+      }
+      expect(seen()).toEqual(acked);
+      await expectDense(host, anna, conversation.id, acked);
+    },
+  );
+
+  test.skipIf(windows)('[CR8] a commit that ends in an error ends the core; nobody is told that it is done, nor that it is not', { timeout: 60_000 }, async () => {
+    const data = folder();
+    // No file of this process may grow beyond 1 MB, so that some commit in the middle fails, and not for want of room.
+    const child = runScript(
+      `import { openCore } from ${from('../src/core/open.ts')};
+      import { configWith } from ${from('../src/config.ts')};
+      const core = await openCore({ config: configWith({ data: ${JSON.stringify(data)}, database: 'sqlite', logLevel: 'silent' }), engine: ${JSON.stringify(engine)} });
+      const say = (what, value) => console.log(JSON.stringify({ what, value }));
+      let over = false;
+      core.onPublish((publications) => {
+        for (const { kind, frame } of publications) for (const entity of kind === 'push' ? JSON.parse(frame).entities : []) if (entity.kind === 'message' && entity.clientId) say('published', entity.clientId);
+      });
+      core.onFatal((error) => {
+        over = true;
+        say('fatal', error.message);
+      });
+      const call = async (identity, method, params) => JSON.parse((await core.handle({ identity, ip: '::1' }, JSON.stringify({ id: '1', method, params }))).text).result;
+      const { user, sessionId, token } = await call(undefined, 'auth.guest', { name: 'Anna' });
+      const identity = { userId: user.id, sessionId };
+      const { conversation } = await call(identity, 'conversation.create', { title: 'Club', memberIds: [] });
+      say('made', { conversationId: conversation.id, identity });
+      const send = async (clientId) => {
+        const params = { conversationId: conversation.id, clientId, type: 'text', text: clientId.padEnd(2_000, '.') };
+        const { text, error, effects } = await core.handle({ identity, ip: '::1' }, JSON.stringify({ id: clientId, method: 'message.send', params }));
+        const { result } = JSON.parse(text);
+        if (result) say('acked', clientId);
+        else say('told', { clientId, error, effects });
+      };
+      for (let turn = 0; !over; turn++) await Promise.all([0, 1, 2].map((n) => send('message-' + turn + '-' + n)));
+      // The process would have ended by now. What if it did not?
+      await Promise.all(['message-later-0', 'message-later-1'].map(send));
+      say('end');
+      setTimeout(() => process.exit(), 100);`,
+      [],
+      { through: ['sh', '-c', 'ulimit -f 2000; exec "$0" "$@"'] },
+    );
+    onTestFinished(() => child.kill());
+    const said: { what: string; value: never }[] = [];
+    while (said.at(-1)?.what !== 'end') said.push(JSON.parse(await child.line()) as { what: string; value: never });
+    await child.ended;
+    const all = <T>(what: string): T[] => said.filter((one) => one.what === what).map((one) => one.value);
+    expect(all<string>('fatal')[0]).toContain('commit outcome unknown');
+    const acked = all<string>('acked');
+    expect(acked.length).toBeGreaterThan(10);
+    expect(all('published')).toEqual(acked);
+    const told = all<{ clientId: string }>('told');
+    expect(told.length).toBeGreaterThanOrEqual(5);
+    // No reply is written for these: the connection is closed, and the client asks again with the same client id.
+    for (const one of told) expect(one).toMatchObject({ error: 'busy', effects: [{ do: 'close', as: 'tryLater' }] });
+
+    const [made] = all<{ conversationId: string; identity: { userId: string; sessionId: string } }>('made');
+    const anna: Caller = { ip: '::1', identity: made!.identity };
+    const host = await opened(configIn(data), engine);
+    for (const { clientId } of told) {
+      await host.result(anna, 'message.send', { conversationId: made!.conversationId, clientId, type: 'text', text: clientId.padEnd(2_000, '.') });
+    }
+    await expectDense(host, anna, made!.conversationId, [...acked, ...told.map(({ clientId }) => clientId)]);
+  });
+});
+
+/** Every message is there once, in this order, behind the line that tells of the beginning. */
+async function expectDense(host: Host, who: Caller, conversationId: string, clientIds: string[]): Promise<void> {
+  const found: { seq: number; clientId: string | null }[] = [];
+  for (;;) {
+    const { messages, after } = await host.result(who, 'message.history', { conversationId, after: found.length, limit: 100 });
+    found.push(...messages.map(({ seq, clientId }) => ({ seq, clientId })));
+    if (!after) break;
+  }
+  expect(found).toEqual([null, ...clientIds].map((clientId, at) => ({ seq: at + 1, clientId })));
+}

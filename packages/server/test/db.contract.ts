@@ -1,0 +1,360 @@
+import { RequestError } from '@kith/protocol';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import type { Config } from '../src/config.ts';
+import type { Publication } from '../src/core/core.ts';
+import { commit } from '../src/core/streams.ts';
+import type { Database, Query } from '../src/db/db.ts';
+import { openDatabase } from '../src/db/open.ts';
+import type { MessagesTable } from '../src/db/schema.ts';
+import { from, runScript } from './crash-child.ts';
+
+/** A place for one database, empty at first. */
+export interface Place {
+  config: Pick<Config, 'database' | 'data'>;
+  remove(): Promise<void>;
+}
+
+/** What every engine promises. */
+export function databaseContract(engine: string, makePlace: () => Promise<Place>, options: { severalAtOnce: boolean }): void {
+  async function place(): Promise<Place['config']> {
+    const { config, remove } = await makePlace();
+    onTestFinished(remove);
+    return config;
+  }
+
+  /** Opened, and closed at the end of the test unless the test did. */
+  async function open(config: Place['config']): Promise<Database> {
+    const db = await openDatabase(config);
+    onTestFinished(() => db.close());
+    return db;
+  }
+
+  describe(`${engine}, the contract`, () => {
+    test('[DB1] what a write wrote is there when it resolves, for every reader, and after the process is killed', { timeout: 60_000 }, async () => {
+      const config = await place();
+      await (await openDatabase(config)).close();
+      const writer = runScript(
+        `import { openDatabase } from ${from('../src/db/open.ts')};
+        const db = await openDatabase(${JSON.stringify(config)});
+        for (let turn = 0; ; turn++) {
+          await Promise.all([0, 1, 2].map(async (n) => {
+            const id = turn + '.' + n;
+            await db.write([id], (q) => q.insertInto('streams').values({ id, version: turn }).execute());
+            // Past all buffers of ours: what is printed is printed before anything else can happen.
+            (await import('node:fs')).writeSync(1, id + '\\n');
+          }));
+        }`,
+      );
+      onTestFinished(() => writer.kill());
+      for (let lines = 0; lines < 200; lines += 1) await writer.line();
+      await writer.kill();
+      const said = writer.output().out;
+      const db = await open(config);
+      expect(said.length).toBeGreaterThanOrEqual(200);
+      const ids = await db.read((q) => allIds(q));
+      expect(ids).toEqual(expect.arrayContaining(said));
+
+      await db.write(['later'], (q) => put(q, 'later'));
+      expect(await db.read((q) => find(q, 'later'))).toBeDefined();
+    });
+
+    test('[DB2] a work that throws leaves nothing behind, and takes none of its neighbours with it', async () => {
+      const db = await open(await place());
+      await db.write(['taken'], (q) => put(q, 'taken'));
+      const wanted = Array.from({ length: 60 }, (_, at) => `row ${at}`);
+      const fates = await Promise.allSettled(
+        wanted.map((id, at) =>
+          db.write([`key ${at % 7}`], async (q) => {
+            await put(q, id);
+            await put(q, `${id}, again`);
+            if (at % 5 === 1) throw new RequestError('forbidden');
+            // Breaks a rule of the database itself, in the middle of the transaction.
+            if (at % 5 === 3) await put(q, 'taken');
+            return id;
+          }),
+        ),
+      );
+      const kept = wanted.filter((_, at) => at % 5 !== 1 && at % 5 !== 3);
+      expect(fates.filter((fate) => fate.status === 'fulfilled').map((fate) => fate.value)).toEqual(kept);
+      expect(fates[1]).toMatchObject({ status: 'rejected', reason: { name: 'RequestError', code: 'forbidden' } });
+      expect(fates[3]).toMatchObject({ status: 'rejected', reason: { message: expect.stringMatching(/unique/i) } });
+      expect((await db.read((q) => allIds(q))).sort()).toEqual([...kept, ...kept.map((id) => `${id}, again`), 'taken'].sort());
+    });
+
+    test('[DB3] writes that share a key are taken up, committed and resolved in the order of the calls', async () => {
+      const db = await open(await place());
+      const keys = ['a', 'b', 'c'];
+      await Promise.all(keys.map((key) => db.write([key], (q) => put(q, key))));
+      const taken: number[] = [];
+      const resolved: number[] = [];
+      const committed: { call: number; key: string; version: number }[] = [];
+      const calls = Array.from({ length: 120 }, (_, call) => (call % 11 === 0 ? ['a', 'b'] : [keys[call % 3]!]));
+      const fails = (call: number): boolean => call % 6 === 4;
+      await Promise.all(
+        calls.map(async (own, call) => {
+          const work = async (q: Query) => {
+            taken.push(call);
+            const versions = [];
+            for (const key of own) versions.push({ call, key, version: await bump(q, key) });
+            if (fails(call)) throw new RequestError('forbidden');
+            return versions;
+          };
+          const done = await db.write(own, work).catch((error: unknown) => {
+            if (error instanceof RequestError) return [];
+            throw error;
+          });
+          resolved.push(call);
+          committed.push(...done);
+        }),
+      );
+      for (const key of keys) {
+        const inOrder = calls.flatMap((own, call) => (own.includes(key) ? [call] : []));
+        expect(taken.filter((call) => calls[call]!.includes(key))).toEqual(inOrder);
+        expect(resolved.filter((call) => calls[call]!.includes(key))).toEqual(inOrder);
+        const versions = committed.filter((one) => one.key === key).sort((one, other) => one.version - other.version);
+        expect(versions.map((one) => one.call)).toEqual(inOrder.filter((call) => !fails(call)));
+        expect(versions.map((one) => one.version)).toEqual(versions.map((_, at) => at + 1));
+      }
+    });
+
+    test('[DB4] a read sees only what is committed, and one state of it from its first query to its last', async () => {
+      const config = await place();
+      const db = await open(config);
+      const writers = options.severalAtOnce ? [db, await open(config)] : [db];
+      await db.write([], async (q) => {
+        await put(q, 'left', 1_000);
+        await put(q, 'right', 1_000);
+      });
+      // What leaves one side arrives at the other, so that a half-seen write is a wrong sum.
+      const move = (q: Query) =>
+        bump(q, 'left', -1)
+          .then(() => find(q, 'nothing'))
+          .then(() => bump(q, 'right'));
+      const look = async (q: Query): Promise<[number, number]> => {
+        const left = (await find(q, 'left'))!.version;
+        for (let more = 0; more < 5; more += 1) await find(q, 'nothing');
+        return [left, (await find(q, 'right'))!.version];
+      };
+      const moving = new AbortController();
+      const seen: [number, number][] = [];
+      const reading = Promise.all(
+        Array.from({ length: 4 }, async () => {
+          while (!moving.signal.aborted) seen.push(await db.read(look));
+        }),
+      );
+      for (let turn = 0; turn < 40; turn += 1) {
+        await Promise.all(
+          writers.map((writer) =>
+            writer.write(['left', 'right'], async (q) => {
+              await move(q);
+              if (turn % 4 === 0) throw new RequestError('forbidden');
+            }),
+          ),
+        ).catch(() => {});
+      }
+      moving.abort();
+      await reading;
+      expect(new Set(seen.map(([left, right]) => left + right))).toEqual(new Set([2_000]));
+      expect(new Set(seen.map(([left]) => left)).size).toBeGreaterThan(5);
+    });
+
+    test('[DB5] a read cannot change anything', async () => {
+      const db = await open(await place());
+      await expect(db.read((q) => put(q, 'written by a read'))).rejects.toThrow(/read.?only/i);
+      expect(await db.read((q) => allIds(q))).toEqual([]);
+    });
+
+    test('[DB6] commits of one stream at the same moment have dense versions, published in their order', async () => {
+      const config = await place();
+      const nodes = options.severalAtOnce ? [await open(config), await open(config)] : [await open(config)];
+      await nodes[0]!.write([], (q) => put(q, 'conversation:c', 1));
+      const published: Publication[][] = nodes.map(() => []);
+      const stored: number[] = [];
+      await Promise.all(
+        nodes.flatMap((db, node) =>
+          Array.from({ length: 60 }, async (_, call) => {
+            const log = { db, now: () => 5, publish: (publications: Publication[]) => void published[node]!.push(...publications) };
+            // Client ids come twice: at once, from two nodes where there are two.
+            const clientId = `client id ${call >> 1}`;
+            const outcome = await commit(
+              log,
+              ['conversation:c'],
+              async (c) => {
+                if (call % 9 === 5) throw new RequestError('forbidden');
+                const row = message({ id: `${node}.${call}`, client_id: clientId, seq: c.appended().seq, version: c.version('conversation:c') });
+                const written = await c.q
+                  .insertInto('messages')
+                  .values(row)
+                  .onConflict((conflict) => conflict.columns(['sender_id', 'client_id']).doNothing())
+                  .returning('id')
+                  .executeTakeFirst();
+                if (!written) throw c.unchanged('known' as const);
+                c.put('conversation:c', { kind: 'message', id: row.id, version: row.version } as never);
+                return row.version;
+              },
+              { append: 'conversation:c' },
+            ).catch((error: unknown) => {
+              if (error instanceof RequestError) return 'refused' as const;
+              throw error;
+            });
+            if (typeof outcome === 'number') stored.push(outcome);
+          }),
+        ),
+      );
+      const dense = Array.from({ length: 30 }, (_, at) => at + 2);
+      expect(stored.sort((a, b) => a - b)).toEqual(dense);
+      const versions = published.map((list) => list.map((publication) => (publication.kind === 'push' ? publication.version : Number.NaN)));
+      for (const ofOne of versions) expect(ofOne).toEqual([...ofOne].sort((a, b) => a - b));
+      expect(versions.flat().sort((a, b) => a - b)).toEqual(dense);
+      const rows = await nodes[0]!.read((q) => q.selectFrom('messages').select(['seq', 'version']).orderBy('seq').execute());
+      expect(rows).toEqual(dense.map((version) => ({ seq: version - 1, version })));
+      expect((await nodes[0]!.read((q) => find(q, 'conversation:c')))!.version).toBe(31);
+    });
+
+    test('[DB7] a statement takes ten thousand values', async () => {
+      const db = await open(await place());
+      const ids = Array.from({ length: 2_500 }, (_, at) => `id ${at}`);
+      await db.write([], (q) =>
+        q
+          .insertInto('streams')
+          .values(ids.map((id, version) => ({ id, version, seq: 0, at: 0 })))
+          .execute(),
+      );
+      const asked = [...ids, ...Array.from({ length: 7_500 }, (_, at) => `nobody ${at}`)];
+      const found = await db.read((q) => q.selectFrom('streams').select('version').where('id', 'in', asked).orderBy('version').execute());
+      expect(found.map((row) => row.version)).toEqual(ids.map((_, at) => at));
+    });
+
+    test('[DB8] text, numbers and nothing come back as they went in', async () => {
+      const db = await open(await place());
+      const texts = [
+        'plain',
+        '',
+        ' spaces  kept \t\n\r\n ',
+        '你好，世界',
+        '👩‍👩‍👧‍👦🏳️‍🌈👍🏽',
+        'e\u0301 is not \u00E9',
+        '\u202Eright to left\u202C \u200B\uFEFF\u2028\u2029',
+        'زبان عربی',
+        '\u{10FFFF}\u{1F600}\uFFFD\uFFFE',
+        `'; drop table messages; -- " \\ $1 ? :a @b %s {}`,
+        '\u0001\u001F\u007F\u0085',
+        'x'.repeat(8_000),
+        '🙂'.repeat(4_000),
+        '{"json":"\\u0041"}',
+      ];
+      const rows = texts.map((text, at) => message({ id: `${at}`, seq: at + 1, text, event: at % 2 ? text : null, client_id: text === '' ? null : `${at} ${text}` }));
+      const numbers = [0, 1, -1, 2 ** 31, 1_790_000_000_123, Number.MAX_SAFE_INTEGER];
+      await db.write([], async (q) => {
+        await q.insertInto('messages').values(rows).execute();
+        await q
+          .insertInto('streams')
+          .values(numbers.map((at) => ({ id: `${at}`, version: at, seq: at, at })))
+          .execute();
+      });
+      expect(await db.read((q) => q.selectFrom('messages').selectAll().orderBy('seq').execute())).toEqual(rows);
+      for (const [at, text] of texts.entries()) {
+        expect(await db.read((q) => q.selectFrom('messages').select('seq').where('text', '=', text).execute())).toEqual([{ seq: at + 1 }]);
+      }
+      const stored = await db.read((q) => q.selectFrom('streams').selectAll().execute());
+      expect(stored.sort((a, b) => numbers.indexOf(a.at) - numbers.indexOf(b.at))).toEqual(numbers.map((at) => ({ id: `${at}`, version: at, seq: at, at })));
+      const { count } = await db.read((q) =>
+        q
+          .selectFrom('streams')
+          .select((eb) => eb.fn.countAll<number>().as('count'))
+          .executeTakeFirstOrThrow(),
+      );
+      expect(count).toBe(numbers.length);
+    });
+
+    test('[DB9] text is the same only if every byte is: no case, accent or form of writing is overlooked', async () => {
+      const db = await open(await place());
+      const ids = ['anna', 'Anna', 'ANNA', 'ànna', 'a\u0300nna', 'anna ', ' anna', 'anna\u200B', 'ａnna'];
+      for (const id of ids) await db.write([], (q) => put(q, id));
+      for (const id of ids) {
+        expect((await db.read((q) => q.selectFrom('streams').select('id').where('id', '=', id).execute())).map((row) => row.id)).toEqual([id]);
+        await expect(db.write([], (q) => put(q, id))).rejects.toThrow(/unique/i);
+      }
+    });
+
+    test('[DB10] close answers what is in flight, and refuses what comes after', async () => {
+      const config = await place();
+      const db = await openDatabase(config);
+      const settled: string[] = [];
+      const work = Array.from({ length: 60 }, async (_, at) => {
+        if (at % 3 === 0) {
+          await db.read(async (q) => {
+            for (let more = 0; more < 5; more += 1) await find(q, 'nothing');
+            return find(q, 'nothing');
+          });
+        } else await db.write([`key ${at % 2}`], (q) => put(q, `row ${at}`));
+        settled.push(`${at}`);
+      });
+      await db.close();
+      expect(settled.length).toBe(60);
+      await Promise.all(work);
+      await expect(db.read((q) => find(q, 'nothing'))).rejects.toThrow(/closed|destroyed|end/);
+      await expect(db.write([], (q) => put(q, 'too late'))).rejects.toThrow(/closed|destroyed|end/);
+      const again = await open(config);
+      expect((await again.read((q) => allIds(q))).length).toBe(40);
+    });
+
+    test('[DB11] migrations make an empty database, and find nothing to do in their own', async () => {
+      const config = await place();
+      const tables = ['conversations', 'friends', 'inbox', 'invites', 'members', 'messages', 'receipts', 'sessions', 'spent_tokens', 'streams', 'users'] as const;
+      for (let turn = 1; turn <= 3; turn += 1) {
+        const db = await openDatabase(config);
+        await db.write([], (q) => put(q, `turn ${turn}`));
+        for (const table of tables) await db.read((q) => q.selectFrom(table).selectAll().execute());
+        expect((await db.read((q) => allIds(q))).length).toBe(turn);
+        await db.close();
+      }
+    });
+
+    test('[DB12] a database of a newer program is refused in words, and left as it is', async () => {
+      const config = await place();
+      const db = await openDatabase(config);
+      await db.write([], async (q) => {
+        await put(q, 'precious');
+        await addMigration(q, '0999_from_the_future');
+      });
+      await db.close();
+      await expect(openDatabase(config)).rejects.toMatchObject({ name: 'DatabaseError', message: expect.stringMatching(/made by a newer Kith.*Start that version/) });
+      await expect(openDatabase(config)).rejects.toThrow(/made by a newer Kith/);
+    });
+  });
+}
+
+export async function put(q: Query, id: string, version = 0): Promise<void> {
+  await q.insertInto('streams').values({ id, version, seq: 0, at: 0 }).execute();
+}
+
+export const find = (q: Query, id: string) => q.selectFrom('streams').selectAll().where('id', '=', id).executeTakeFirst();
+
+export async function bump(q: Query, id: string, by = 1): Promise<number> {
+  const row = await q
+    .updateTable('streams')
+    .set((eb) => ({ version: eb('version', '+', by) }))
+    .where('id', '=', id)
+    .returning('version')
+    .executeTakeFirstOrThrow();
+  return row.version;
+}
+
+export async function allIds(q: Query): Promise<string[]> {
+  return (await q.selectFrom('streams').select('id').execute()).map((row) => row.id);
+}
+
+/** A row as good as any. */
+export function message(row: Partial<MessagesTable>): MessagesTable {
+  const defaults = { conversation_id: 'c', version: 1, sender_id: 'someone', client_id: null, type: 'text', text: 'hello', sent_hash: null, at: 5 } as const;
+  return { id: 'm', seq: 1, edited_at: null, deleted_at: null, deleted_by: null, event: null, ...defaults, ...row };
+}
+
+async function addMigration(q: Query, name: string): Promise<void> {
+  const table = q.withTables<{ kysely_migration: { name: string; timestamp: string } }>();
+  await table
+    .insertInto('kysely_migration')
+    .values({ name, timestamp: new Date(0).toISOString() })
+    .execute();
+}

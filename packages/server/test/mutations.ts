@@ -1,0 +1,60 @@
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { type Child, start } from './crash-child.ts';
+
+// A check that never fails proves nothing. Here the server gets a mistake, in a copy, and a check has to find it.
+
+export interface Mutation {
+  /** What the mistake is, in words. */
+  mistake: string;
+  /** Text that stands exactly once in a file below packages/server/src, and what stands there instead. */
+  changes: { file: string; from: string; to: string }[];
+  check: Check;
+  /** What the check says when it finds the mistake. */
+  says: RegExp;
+}
+
+export type Check =
+  /** A test of ours, by file and name. */
+  | { test: string; name: string }
+  /** Load and kills, by crash-run.ts. */
+  | { kills: number };
+
+const repository = path.resolve(import.meta.dirname, '../../..');
+
+/** The repository without what it has installed or built, which is linked. */
+export function copyRepository(): { folder: string; remove: () => void } {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kith-mutation-'));
+  const installed = (source: string): boolean => !['node_modules', 'dist'].includes(path.basename(source));
+  for (const part of ['packages/protocol', 'packages/server', 'scripts', 'package.json', 'tsconfig.json', 'vitest.config.ts']) {
+    fs.cpSync(path.join(repository, part), path.join(folder, part), { recursive: true, filter: installed });
+  }
+  fs.symlinkSync(path.join(repository, 'node_modules'), path.join(folder, 'node_modules'), 'junction');
+  return { folder, remove: () => fs.rmSync(folder, { recursive: true, force: true }) };
+}
+
+/** @throws when the text does not stand there exactly once: the mistake has to be planted anew where the code has changed */
+export function plant(folder: string, { changes }: Pick<Mutation, 'changes'>): void {
+  for (const { file, from, to } of changes) {
+    const target = path.join(folder, 'packages/server/src', file);
+    const text = fs.readFileSync(target, 'utf8');
+    const times = text.split(from).length - 1;
+    if (times !== 1) throw new Error(`${file} has ${times} times, not once: ${from}`);
+    fs.writeFileSync(
+      target,
+      text.replace(from, () => to),
+    );
+  }
+}
+
+/** Runs the check in the copy. */
+export function run(folder: string, check: Check): Child {
+  // What this test run told its own workers is not for another run.
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:VITEST|TEST$|NODE_ENV$|FORCE_COLOR$)/.test(name)));
+  const options = { env: { ...env, NO_COLOR: '1' } };
+  const tests = path.join(folder, 'packages/server/test');
+  if ('kills' in check) return start(process.execPath, [path.join(tests, 'crash-run.ts'), '1', String(check.kills)], options);
+  const vitest = path.join(repository, 'node_modules/vitest/vitest.mjs');
+  return start(process.execPath, [vitest, 'run', '--root', folder, '--project', 'unit', `packages/server/test/${check.test}`, '-t', check.name], options);
+}

@@ -1,0 +1,272 @@
+import { globSync, readFileSync } from 'node:fs';
+import { type ErrorBody, type MethodName, conversationStream, limits, userStream } from '@kith/protocol';
+import { describe, expect, test } from 'vitest';
+import { numbers } from './rows.ts';
+import { type Place, engines, password, unique, usePlace } from './place.ts';
+
+type LimitName = keyof typeof limits;
+/** How a limit is proven: here, by going up to it and beyond; by a test elsewhere that names it; or not at all, since nothing asks for it yet. */
+type Proof = ((place: Place) => Promise<void>) | { by: string } | 'bounds nothing yet';
+
+const refusal = async (place: Place, token: string, method: MethodName, params: object): Promise<ErrorBody | undefined> =>
+  (await place.server.post(method, params, { token })).json<{ error?: ErrorBody }>().error;
+
+/** A text field takes so many units and not one more, and says how many. */
+const units =
+  (max: number, method: MethodName, field: string, others: (place: Place) => Promise<object>) =>
+  async (place: Place): Promise<void> => {
+    const anna = await place.server.register(unique('anna'), { password });
+    const params = async (length: number) => ({ ...(await others(place)), [field]: 'x'.repeat(length) });
+    expect(await refusal(place, anna.token, method, await params(max))).toBeUndefined();
+    expect(await refusal(place, anna.token, method, await params(max + 1))).toMatchObject({
+      code: 'bad_request',
+      path: `params.${field}`,
+      message: expect.stringContaining(String(max)),
+    });
+  };
+/** A list takes so many entries and not one more, and says how many. */
+const entries =
+  (max: number, method: MethodName, field: string, others: (place: Place, token: string) => Promise<object>) =>
+  async (place: Place): Promise<void> => {
+    const anna = await place.server.guest();
+    const params = async (length: number) => ({ ...(await others(place, anna.token)), [field]: Array.from({ length }, (_, index) => `nobody-${index}`) });
+    expect(await refusal(place, anna.token, method, await params(max))).not.toMatchObject({ code: 'bad_request' });
+    expect(await refusal(place, anna.token, method, await params(max + 1))).toMatchObject({
+      code: 'bad_request',
+      path: `params.${field}`,
+      message: expect.stringContaining(String(max)),
+    });
+  };
+const nothing = async () => ({});
+const somebody = async (place: Place) => ({ userId: (await place.server.guest()).id });
+const newcomer = async () => ({ handle: unique('anna'), name: 'Anna' });
+
+/** People who exist only as rows. */
+const crowd = async (place: Place, count: number): Promise<string> => {
+  const prefix = unique('crowd');
+  await place.rows.run(`insert into users (id, version, name, created_at) ${numbers(count)} select '${prefix}-' || i, 1, 'One of many', 0 from n`);
+  return prefix;
+};
+
+const proofs: { [L in LimitName]: Proof } = {
+  async frameBytes({ server }) {
+    const post = (length: number) => server.http('POST', '/api/session.list', { headers: { 'content-type': 'application/json' }, body: '{}'.padEnd(length) });
+    expect((await post(limits.frameBytes)).error).toBe('unauthenticated');
+    const answer = await post(limits.frameBytes + 1);
+    expect([answer.status, answer.error]).toEqual([413, 'too_large']);
+    const socket = await server.connect(await server.guest());
+    socket.send('{"id":"1","method":"session.list"}'.padEnd(limits.frameBytes));
+    expect((await socket.reply('1')).error).toBeUndefined();
+    socket.send('{"id":"2","method":"session.list"}'.padEnd(limits.frameBytes + 1));
+    expect((await socket.closed).code).toBe(1009);
+  },
+  unauthenticatedBytes: { by: 'packages/server/src/gateway/connection.test.ts' },
+  helloMs: { by: 'packages/server/src/gateway/connection.test.ts' },
+  outboundBytes: { by: 'packages/server/src/gateway/send-queue.test.ts' },
+  jsonDepth: { by: 'packages/server/test/rules/requests.test.ts' },
+  messageText: { by: 'packages/server/test/rules/messages.test.ts' },
+  combiningMarks: { by: 'packages/server/test/rules/requests.test.ts' },
+  attachments: 'bounds nothing yet',
+  fileBytes: 'bounds nothing yet',
+  async handleMin(place) {
+    const register = (handle: string) => place.server.call('auth.register', { handle, password, name: 'Anna' });
+    expect((await register('x'.repeat(limits.handleMin))).user.handle).toHaveLength(limits.handleMin);
+    await expect(register('x'.repeat(limits.handleMin - 1))).rejects.toMatchObject({ code: 'bad_request', extra: { path: 'params.handle' } });
+  },
+  handleMax: { by: 'packages/server/test/rules/sign-in.test.ts' },
+  name: units(limits.name, 'user.update', 'name', nothing),
+  title: units(limits.title, 'conversation.create', 'title', async () => ({ memberIds: [] })),
+  bio: units(limits.bio, 'user.update', 'bio', nothing),
+  note: units(limits.note, 'friend.request', 'note', somebody),
+  async remark(place) {
+    const [anna, bert] = [await place.server.guest(), await place.server.guest()];
+    const remark = (length: number) => refusal(place, anna.token, 'friend.remark', { userId: bert.id, remark: 'x'.repeat(length) });
+    expect(await remark(limits.remark)).toBeUndefined();
+    expect(await remark(limits.remark + 1)).toMatchObject({ code: 'bad_request', path: 'params.remark' });
+  },
+  device: units(limits.device, 'auth.guest', 'device', async () => ({ name: 'Gast' })),
+  async passwordMin(place) {
+    const register = async (length: number) =>
+      (await place.server.post('auth.register', { ...(await newcomer()), password: 'correct horse'.slice(0, length) })).json<{ error?: ErrorBody }>().error;
+    expect(await register(limits.passwordMin)).toBeUndefined();
+    expect(await register(limits.passwordMin - 1)).toMatchObject({ code: 'bad_request', path: 'params.password', message: expect.stringContaining(String(limits.passwordMin)) });
+  },
+  async passwordMax(place) {
+    const register = async (length: number) =>
+      (await place.server.post('auth.register', { ...(await newcomer()), password: 'xy'.repeat(length).slice(0, length) })).json<{ error?: ErrorBody }>().error;
+    expect(await register(limits.passwordMax)).toBeUndefined();
+    expect(await register(limits.passwordMax + 1)).toMatchObject({ code: 'bad_request', path: 'params.password', message: expect.stringContaining(String(limits.passwordMax)) });
+  },
+  async groupMembers(place) {
+    const { anna, conversationId } = await place.group();
+    const [dora, emil] = [await place.server.guest(), await place.server.guest()];
+    await place.rows.run(`update conversations set member_count = ${limits.groupMembers - 1} where id = ?`, conversationId);
+    await anna.call('member.add', { conversationId, userIds: [dora.id] });
+    const before = await place.head(conversationStream(conversationId));
+    await expect(anna.call('member.add', { conversationId, userIds: [emil.id] })).rejects.toMatchObject({
+      code: 'too_many',
+      message: expect.stringContaining(String(limits.groupMembers)),
+    });
+    // Whole or not at all.
+    expect(await place.head(conversationStream(conversationId))).toEqual(before);
+    expect((await anna.call('member.list', { conversationId })).members.map(({ userId }) => userId)).not.toContain(emil.id);
+  },
+  async membersPerCall(place) {
+    await entries(limits.membersPerCall, 'conversation.create', 'memberIds', async () => ({ title: 'Crowd' }))(place);
+    await entries(limits.membersPerCall, 'member.add', 'userIds', async ({ server }, token) => ({
+      conversationId: (await server.call('conversation.create', { title: 'Club', memberIds: [] }, token)).conversation.id,
+    }))(place);
+  },
+  async conversationsPerUser(place) {
+    const { anna, bert } = await place.friends();
+    // One is the announcements.
+    await place.rows.run(`insert into inbox (user_id, conversation_id, version, joined) ${numbers(limits.conversationsPerUser - 2)} select ?, 'many-' || i, 1, 1 from n`, anna.id);
+    await anna.call('conversation.create', { title: 'The last', memberIds: [] });
+    const tooMany = { code: 'too_many', message: expect.stringContaining(String(limits.conversationsPerUser)) };
+    await expect(anna.call('conversation.create', { title: 'One more', memberIds: [] })).rejects.toMatchObject(tooMany);
+    await expect(anna.call('conversation.direct', { userId: bert.id })).rejects.toMatchObject(tooMany);
+    await expect(bert.call('conversation.create', { title: 'With her', memberIds: [anna.id] })).rejects.toMatchObject(tooMany);
+    await place.rows.run('delete from inbox where user_id = ?', anna.id);
+  },
+  async pinnedConversations(place) {
+    const { anna, conversationId } = await place.direct();
+    const { conversation } = await anna.call('conversation.create', { title: 'One more', memberIds: [] });
+    await place.rows.run(
+      `insert into inbox (user_id, conversation_id, version, joined, pinned_at) ${numbers(limits.pinnedConversations - 1)} select ?, '${unique('pinned')}-' || i, 1, 1, 1 from n`,
+      anna.id,
+    );
+    await anna.call('conversation.pin', { conversationId, on: true });
+    await expect(anna.call('conversation.pin', { conversationId: conversation.id, on: true })).rejects.toMatchObject({
+      code: 'too_many',
+      message: expect.stringContaining(String(limits.pinnedConversations)),
+    });
+    await anna.call('conversation.pin', { conversationId, on: false });
+    await anna.call('conversation.pin', { conversationId: conversation.id, on: true });
+  },
+  async friendsPerUser(place) {
+    const [anna, bert, cleo] = [await place.server.guest(), await place.server.guest(), await place.server.guest()];
+    const prefix = await crowd(place, limits.friendsPerUser - 1);
+    await place.rows.run(
+      `insert into friends (user_id, friend_id, version, state, since) ${numbers(limits.friendsPerUser - 1)} select ?, '${prefix}-' || i, 1, case when i % 2 = 0 then 'friends' else 'outgoing' end, 0 from n`,
+      anna.id,
+    );
+    expect(await refusal(place, anna.token, 'friend.request', { userId: bert.id })).toBeUndefined();
+    expect(await refusal(place, anna.token, 'friend.request', { userId: cleo.id })).toMatchObject({
+      code: 'too_many',
+      message: expect.stringContaining(String(limits.friendsPerUser)),
+    });
+  },
+  async hiddenMessages(place) {
+    const { anna, conversationId } = await place.direct();
+    const [first, second] = [await anna.say(conversationId), await anna.say(conversationId)];
+    await place.rows.run(
+      `insert into hidden (user_id, message_id, conversation_id, seq, version) ${numbers(limits.hiddenMessages - 1)} select ?, '${unique('hidden')}-' || i, 'nowhere', i, 1 from n`,
+      anna.id,
+    );
+    await anna.call('message.hide', { messageId: first.id });
+    await expect(anna.call('message.hide', { messageId: second.id })).rejects.toMatchObject({ code: 'too_many', message: expect.stringContaining(String(limits.hiddenMessages)) });
+  },
+  sessionsPerUser: { by: 'packages/server/test/rules/sign-in.test.ts' },
+  pushSubscriptions: { by: 'packages/server/test/rules/push.test.ts' },
+  pushEndpoint: { by: 'packages/server/test/rules/push.test.ts' },
+  pushBytes: { by: 'packages/server/test/rules/push.test.ts' },
+  async historyPage(place) {
+    const { anna, conversationId } = await place.direct();
+    await place.fill(conversationId, anna, limits.historyPage + 1);
+    const page = await anna.call('message.history', { conversationId, limit: limits.historyPage });
+    expect([page.messages.length, page.before]).toEqual([limits.historyPage, true]);
+    for (const method of ['message.history', 'member.list'] as const) {
+      expect(await refusal(place, anna.token, method, { conversationId, limit: limits.historyPage + 1 })).toMatchObject({
+        code: 'bad_request',
+        path: 'params.limit',
+        message: expect.stringContaining(String(limits.historyPage)),
+      });
+    }
+  },
+  pageBytes: { by: 'packages/server/test/rules/messages.test.ts' },
+  async snapshotMessages(place) {
+    const { anna, conversationId, stream } = await place.direct();
+    await place.fill(conversationId, anna, limits.snapshotMessages + 1);
+    const { entities } = await anna.call('stream.snapshot', { stream });
+    const seqs = entities.flatMap((entity) => (entity.kind === 'message' ? [entity.seq] : []));
+    expect(seqs).toEqual(Array.from({ length: limits.snapshotMessages }, (_, index) => index + 2));
+  },
+  async snapshotMembers(place) {
+    const { anna, conversationId, stream } = await place.group();
+    const prefix = await crowd(place, limits.snapshotMembers);
+    await place.rows.run(
+      `insert into members (conversation_id, user_id, version, role, state, joined_at) ${numbers(limits.snapshotMembers)} select ?, '${prefix}-' || i, 1, 'member', 'joined', 0 from n`,
+      conversationId,
+    );
+    const { entities } = await anna.call('stream.snapshot', { stream });
+    expect(entities.filter(({ kind }) => kind === 'member')).toHaveLength(limits.snapshotMembers);
+    // The rest comes page by page.
+    const found = new Set<string>();
+    for (let after = '', more = true; more;) {
+      const page = await anna.call('member.list', { conversationId, ...(after !== '' && { after }) });
+      for (const { userId } of page.members) found.add(userId);
+      ({ more } = page);
+      after = page.members.at(-1)!.userId;
+    }
+    expect(found.size).toBe(limits.snapshotMembers + 3);
+  },
+  resumeEntities: { by: 'packages/server/test/rules/streams.test.ts' },
+  largeConversationMembers: 'bounds nothing yet',
+  attentionMembers: { by: 'packages/server/test/rules/attention.test.ts' },
+  presenceWatched: entries(limits.presenceWatched, 'presence.watch', 'userIds', nothing),
+  async roomOnlineUsers(place) {
+    const operator = await place.operator();
+    const { conversation } = await operator.call('room.create', { title: 'Stadium' });
+    const count = limits.roomOnlineUsers + 5;
+    const prefix = await crowd(place, count);
+    await place.rows.run(
+      `insert into members (conversation_id, user_id, version, role, state, joined_at) ${numbers(count)} select ?, '${prefix}-' || i, 1, 'member', 'joined', 0 from n`,
+      conversation.id,
+    );
+    await place.rows.run(`insert into inbox (user_id, conversation_id, version, joined) ${numbers(count)} select '${prefix}-' || i, ?, 1, 1 from n`, conversation.id);
+    const { core } = place.server.running;
+    const people = Array.from({ length: count }, (_, index) => ({ userId: `${prefix}-${index + 1}`, sessionId: 'none' }));
+    for (const person of people) core.connected(person);
+    const online = () => operator.call('room.online', { conversationId: conversation.id });
+    await expect.poll(async () => (await online()).count, { timeout: 10_000 }).toBe(count + 1);
+    expect((await online()).users).toHaveLength(limits.roomOnlineUsers);
+    for (const person of people) core.disconnected(person);
+  },
+  searchResults: { by: 'packages/server/test/rules/people.test.ts' },
+  async headsPerCall(place) {
+    const anna = await place.person();
+    const ask = (length: number) => anna.client.request('stream.heads', { streams: Array.from({ length }, () => userStream(anna.id)) });
+    expect((await ask(limits.headsPerCall)).result).toEqual({ heads: { [userStream(anna.id)]: expect.any(Number) } });
+    expect((await ask(limits.headsPerCall + 1)).error).toMatchObject({
+      code: 'bad_request',
+      path: 'params.streams',
+      message: expect.stringContaining(String(limits.headsPerCall)),
+    });
+  },
+};
+
+const names = Object.keys(proofs) as LimitName[];
+
+describe.each(engines)('limits on %s', (engine) => {
+  const place = usePlace({ engine, config: { offlineGraceMs: 0 } });
+
+  test.each(names.filter((name) => typeof proofs[name] === 'function'))('[LI1] %s is enforced, and the answer says how many', async (name) => {
+    await (proofs[name] as (place: Place) => Promise<void>)(place);
+    expect.hasAssertions();
+  });
+});
+
+test('[LI1] every limit is proven here or by a test that names it', () => {
+  expect(new Set(names)).toEqual(new Set(Object.keys(limits)));
+  const unproven = names.filter((name) => {
+    const proof = proofs[name];
+    return typeof proof === 'object' && !readFileSync(proof.by, 'utf8').includes(`limits.${name}`);
+  });
+  expect(unproven).toEqual([]);
+});
+
+test('[LI1] a limit that is said to bound nothing is asked for nowhere', () => {
+  const code = globSync('packages/*/src/**/*.{ts,vue}').map((file) => readFileSync(file, 'utf8'));
+  const idle = names.filter((name) => proofs[name] === 'bounds nothing yet');
+  expect(idle.filter((name) => code.some((text) => new RegExp(`limits\\.${name}\\b`).test(text)))).toEqual([]);
+});

@@ -1,0 +1,297 @@
+import { type MethodName, type Params, type Result, methods } from '@kith/protocol';
+import { createHmac } from 'node:crypto';
+
+/** A signed-in person in a scenario. `ask` throws the error of a refused request. */
+export interface Person {
+  id: string;
+  handle: string | null;
+  sessionId: string;
+  token: string;
+  ask<M extends MethodName>(method: M, params: Params<M>): Promise<Result<M>>;
+}
+
+/** What scenarios play with. */
+export interface World {
+  /** Makes an account and opens a device whose replica is checked at the end. */
+  register(name: string): Promise<Person>;
+  guest(name: string): Promise<Person>;
+  exchange(jwt: string): Promise<Person>;
+  /** Another device of the same person, also checked. */
+  device(person: Person): Promise<Person>;
+  /** Without signing in. */
+  ask<M extends MethodName>(method: M, params: Params<M>): Promise<Result<M>>;
+  /** The operator of this server. */
+  operator(): Promise<Person>;
+}
+
+export const password = 'correct horse battery';
+export const jwtSecret = 'a secret of the other site, 32+ bytes';
+export const jwtAudience = 'kith';
+
+/** Every name a scenario gives is its own, so that all of them fit on one server. */
+let used = 0;
+export const unique = (word: string): string => `${word}-${(used += 1)}`;
+
+export async function befriend(a: Person, b: Person): Promise<void> {
+  await a.ask('friend.request', { userId: b.id, note: 'hello' });
+  await b.ask('friend.accept', { userId: a.id });
+}
+
+async function friends(w: World): Promise<[Person, Person]> {
+  const pair: [Person, Person] = [await w.register('anna'), await w.register('bert')];
+  await befriend(...pair);
+  return pair;
+}
+
+export async function direct(w: World): Promise<{ anna: Person; bert: Person; conversationId: string }> {
+  const [anna, bert] = await friends(w);
+  const { conversation } = await anna.ask('conversation.direct', { userId: bert.id });
+  return { anna, bert, conversationId: conversation.id };
+}
+
+export async function group(w: World): Promise<{ anna: Person; bert: Person; cleo: Person; conversationId: string }> {
+  const [anna, bert, cleo] = [await w.register('anna'), await w.register('bert'), await w.register('cleo')];
+  await befriend(anna, bert);
+  const { conversation } = await anna.ask('conversation.create', { title: 'Club', memberIds: [bert.id, cleo.id] });
+  return { anna, bert, cleo, conversationId: conversation.id };
+}
+
+export const say = (person: Person, conversationId: string, text = 'hello'): Promise<Result<'message.send'>> =>
+  person.ask('message.send', { conversationId, clientId: unique('client-id'), type: 'text', text });
+
+export function jwtFor(subject: string, claims: Record<string, unknown> = {}): string {
+  const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const body = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ sub: subject, aud: jwtAudience, exp: Math.floor(Date.now() / 1_000) + 600, name: subject, ...claims })}`;
+  return `${body}.${createHmac('sha256', jwtSecret).update(body).digest('base64url')}`;
+}
+
+export const durableMethods = (Object.keys(methods) as MethodName[]).filter((method) => methods[method].durable);
+
+/**
+ * For every durable method a little play in which it changes something that somebody else, or another device, sees.
+ * A new durable method without one fails the laws.
+ */
+export const scenarios: Partial<Record<MethodName, (w: World) => Promise<unknown>>> = {
+  'auth.register': (w) => w.register('anna'),
+  'auth.guest': (w) => w.guest('Gast'),
+  async 'auth.login'(w) {
+    const anna = await w.register('anna');
+    await w.device(anna);
+    await w.ask('auth.login', { handle: anna.handle!, password });
+  },
+  async 'auth.exchange'(w) {
+    const subject = unique('subject');
+    await w.exchange(jwtFor(subject));
+    await w.exchange(jwtFor(subject, { jti: 'again' }));
+  },
+  async 'auth.claim'(w) {
+    const guest = await w.guest('Gast');
+    const bert = await w.register('bert');
+    await befriend(guest, bert);
+    await guest.ask('auth.claim', { handle: unique('claimed'), password });
+  },
+  async 'auth.logout'(w) {
+    const anna = await w.register('anna');
+    const second = await w.device(anna);
+    await second.ask('auth.logout', {});
+  },
+  async 'session.revoke'(w) {
+    const anna = await w.register('anna');
+    const second = await w.device(anna);
+    await anna.ask('session.revoke', { sessionId: second.sessionId });
+  },
+  async 'user.update'(w) {
+    const { anna, bert, conversationId } = await group(w);
+    await w.device(anna);
+    await bert.ask('friend.remark', { userId: anna.id, remark: 'the boss' });
+    await anna.ask('user.update', { name: 'Anna the Second', avatar: 'salt-2' });
+    await anna.ask('user.update', { bio: 'Alto, slow runner', accepts: 'anyone' });
+    await say(bert, conversationId);
+  },
+  async 'user.changePassword'(w) {
+    const anna = await w.register('anna');
+    await w.device(anna);
+    await anna.ask('user.changePassword', { password, newPassword: 'another good one' });
+  },
+  async 'user.delete'(w) {
+    const { anna, bert, conversationId } = await group(w);
+    const { conversation } = await bert.ask('conversation.direct', { userId: anna.id });
+    await say(anna, conversationId, 'goodbye');
+    await say(anna, conversation.id, 'goodbye');
+    await anna.ask('user.delete', { password });
+  },
+  async 'friend.request'(w) {
+    const [anna, bert] = [await w.register('anna'), await w.register('bert')];
+    await w.device(bert);
+    await anna.ask('friend.request', { userId: bert.id, note: 'from the choir' });
+  },
+  'friend.accept': (w) => friends(w),
+  async 'friend.refuse'(w) {
+    const [anna, bert] = [await w.register('anna'), await w.register('bert')];
+    await anna.ask('friend.request', { userId: bert.id });
+    await w.device(bert);
+    await bert.ask('friend.refuse', { userId: anna.id });
+    await bert.ask('friend.request', { userId: anna.id });
+    await anna.ask('friend.refuse', { userId: bert.id });
+  },
+  async 'friend.remove'(w) {
+    const { anna, bert } = await direct(w);
+    await bert.ask('friend.remove', { userId: anna.id });
+  },
+  async 'friend.remark'(w) {
+    const [anna, bert] = await friends(w);
+    await w.device(anna);
+    await anna.ask('friend.remark', { userId: bert.id, remark: 'next door' });
+    await anna.ask('friend.remark', { userId: bert.id, remark: '' });
+  },
+  async 'block.add'(w) {
+    const { anna, bert } = await direct(w);
+    await w.device(anna);
+    await anna.ask('block.add', { userId: bert.id });
+    await bert.ask('user.update', { name: 'Bert again' });
+  },
+  async 'block.remove'(w) {
+    const { anna, bert, conversationId } = await direct(w);
+    await anna.ask('block.add', { userId: bert.id });
+    await w.device(anna);
+    await anna.ask('block.remove', { userId: bert.id });
+    await say(bert, conversationId);
+  },
+  'conversation.direct': (w) => direct(w),
+  'conversation.create': (w) => group(w),
+  async 'conversation.update'(w) {
+    const { anna, conversationId } = await group(w);
+    await anna.ask('conversation.update', { conversationId, title: 'Choir', avatar: 'salt-7' });
+  },
+  async 'conversation.leave'(w) {
+    const { anna, bert, conversationId } = await group(w);
+    await w.device(anna);
+    await anna.ask('conversation.leave', { conversationId });
+    await say(bert, conversationId, 'she left');
+  },
+  async 'conversation.dissolve'(w) {
+    const { anna, cleo, conversationId } = await group(w);
+    await w.device(cleo);
+    await anna.ask('conversation.dissolve', { conversationId });
+  },
+  async 'conversation.accept'(w) {
+    const { cleo, conversationId } = await group(w);
+    await w.device(cleo);
+    await cleo.ask('conversation.accept', { conversationId });
+  },
+  async 'conversation.mute'(w) {
+    const { bert, conversationId } = await group(w);
+    await w.device(bert);
+    await bert.ask('conversation.mute', { conversationId, until: Number.MAX_SAFE_INTEGER });
+  },
+  async 'conversation.pin'(w) {
+    const { bert, conversationId } = await group(w);
+    await w.device(bert);
+    await bert.ask('conversation.pin', { conversationId, on: true });
+    await bert.ask('conversation.pin', { conversationId, on: false });
+  },
+  async 'member.add'(w) {
+    const { anna, cleo, conversationId } = await group(w);
+    const dora = await w.register('dora');
+    await anna.ask('member.remove', { conversationId, userId: cleo.id });
+    await say(anna, conversationId, 'without her');
+    await anna.ask('member.add', { conversationId, userIds: [cleo.id, dora.id] });
+    await say(dora, conversationId, 'thank you');
+  },
+  async 'member.remove'(w) {
+    const { anna, bert, cleo, conversationId } = await group(w);
+    await w.device(cleo);
+    await anna.ask('member.remove', { conversationId, userId: cleo.id });
+    await say(bert, conversationId, 'she is out');
+  },
+  async 'member.role'(w) {
+    const { anna, bert, cleo, conversationId } = await group(w);
+    await anna.ask('member.role', { conversationId, userId: bert.id, role: 'admin' });
+    await anna.ask('member.role', { conversationId, userId: cleo.id, role: 'owner' });
+  },
+  async 'room.create'(w) {
+    const operator = await w.operator();
+    const anna = await w.register('anna');
+    const { conversation } = await operator.ask('room.create', { title: unique('Garden') });
+    await anna.ask('room.join', { conversationId: conversation.id });
+  },
+  async 'room.join'(w) {
+    const [anna, bert] = [await w.register('anna'), await w.guest('Gast')];
+    const { rooms } = await anna.ask('room.list', {});
+    const conversationId = rooms[0]!.conversation.id;
+    await anna.ask('room.join', { conversationId });
+    await bert.ask('room.join', { conversationId });
+    await say(bert, conversationId, 'hello everyone');
+    await bert.ask('conversation.leave', { conversationId });
+    await bert.ask('room.join', { conversationId });
+    await bert.ask('conversation.leave', { conversationId });
+    await anna.ask('conversation.leave', { conversationId });
+  },
+  async 'message.send'(w) {
+    const { anna, bert, conversationId } = await direct(w);
+    await w.device(anna);
+    const again = { conversationId, clientId: unique('client-id'), type: 'text', text: '你好 👋' } as const;
+    await Promise.all([anna.ask('message.send', again), anna.ask('message.send', again), say(bert, conversationId), say(anna, conversationId)]);
+    await anna.ask('message.send', { ...again, clientId: unique('client-id'), type: 'emoji', text: '🍁' });
+  },
+  async 'message.edit'(w) {
+    const { anna, conversationId } = await group(w);
+    const { message } = await say(anna, conversationId, 'tomorow');
+    await anna.ask('message.edit', { messageId: message.id, text: 'tomorrow' });
+  },
+  async 'message.delete'(w) {
+    const { anna, bert, conversationId } = await group(w);
+    const [mine, theirs] = [await say(anna, conversationId), await say(bert, conversationId)];
+    await anna.ask('message.delete', { messageId: mine.message.id });
+    await anna.ask('message.delete', { messageId: theirs.message.id });
+  },
+  async 'message.hide'(w) {
+    const { anna, bert, conversationId } = await direct(w);
+    await w.device(bert);
+    const { message } = await say(anna, conversationId);
+    await bert.ask('message.hide', { messageId: message.id });
+    await bert.ask('message.hide', { messageId: message.id });
+  },
+  async 'draft.set'(w) {
+    const { anna, conversationId } = await group(w);
+    const second = await w.device(anna);
+    const { draft } = await anna.ask('draft.set', { conversationId, text: 'Shall we', base: 0 });
+    await second.ask('draft.set', { conversationId, text: 'I think', base: 0 });
+    await anna.ask('draft.set', { conversationId, text: '', base: draft.version });
+    await anna.ask('draft.set', { conversationId, text: '', base: Number.MAX_SAFE_INTEGER });
+  },
+  async 'settings.update'(w) {
+    const { anna, bert, conversationId } = await direct(w);
+    await w.device(anna);
+    await anna.ask('settings.update', { readReceipts: false, presence: 'nobody', quietFrom: 1_320, quietTo: 420, timeZone: 'Asia/Shanghai' });
+    await say(bert, conversationId);
+    await anna.ask('read.mark', { conversationId, seq: 1 });
+  },
+  async 'read.mark'(w) {
+    const { anna, bert, conversationId } = await direct(w);
+    await w.device(bert);
+    for (const text of ['one', 'two', 'three']) await say(anna, conversationId, text);
+    await bert.ask('read.mark', { conversationId, seq: 2 });
+    await bert.ask('read.mark', { conversationId, seq: 1 });
+    await bert.ask('read.mark', { conversationId, seq: 99 });
+  },
+  async 'receipt.delivered'(w) {
+    const { anna, bert, conversationId } = await direct(w);
+    await say(anna, conversationId);
+    await bert.ask('receipt.delivered', { conversationId, seq: 1 });
+    await bert.ask('read.mark', { conversationId, seq: 1 });
+    await bert.ask('receipt.delivered', { conversationId, seq: 1 });
+  },
+  async 'announcement.send'(w) {
+    const operator = await w.operator();
+    await w.guest('Gast');
+    await operator.ask('announcement.send', { text: 'Water is off tomorrow from nine' });
+  },
+  async 'admin.disable'(w) {
+    const operator = await w.operator();
+    const { anna, bert, conversationId } = await direct(w);
+    await operator.ask('admin.disable', { userId: anna.id, disabled: true });
+    await operator.ask('admin.disable', { userId: anna.id, disabled: false });
+    await say(bert, conversationId);
+  },
+};

@@ -1,0 +1,401 @@
+import { type Entity, type Message, type MethodName, type Params, type Result, type Signal, type User, conversationStream, entities } from '@kith/protocol';
+import { type Clock, systemClock } from './clock.ts';
+import { Drafts } from './drafts.ts';
+import { type Hints, browserHints } from './hints.ts';
+import { Journal } from './journal.ts';
+import { type Connection, Link, answerMs } from './link.ts';
+import { Listeners } from './listeners.ts';
+import { type MessageType, Outbox } from './outbox.ts';
+import { MissingMembers } from './missing-members.ts';
+import { Presence } from './presence.ts';
+import { Reads } from './reads.ts';
+import { Replica, storedMessages } from './replica.ts';
+import type { WebSocketConstructor } from './socket.ts';
+import { memoryStorage } from './storage-memory.ts';
+import { type Storage, isReplicaKey } from './storage.ts';
+import { Store } from './store.ts';
+import { type Call, Sync } from './sync.ts';
+import { Timeline } from './timeline.ts';
+import { Typing } from './typing.ts';
+import { type ConversationView, Views } from './views.ts';
+
+export interface ClientOptions {
+  /** `http://host:port` of the server. */
+  url: string;
+  /** Of `signIn`. Left out in a browser, where the cookie signs in. */
+  token?: string;
+  /** What to call this device in the list of sessions. */
+  device?: string;
+  /** Default: in memory, for as long as the process lives. */
+  storage?: Storage;
+  /** Default: the global one. */
+  WebSocket?: WebSocketConstructor;
+  /** Default: the browser's events, where there are any. */
+  hints?: Hints;
+  clock?: Clock;
+  /** Like Math.random; spreads attempts in time. */
+  random?: () => number;
+}
+
+/** Messages of one conversation that are held before the older ones go. */
+const trimAbove = 1_000;
+
+/** What storage keeps of the replica. One that lacks a kind this program knows is taken anew: its heads vouch for less. */
+const replicaFormat = `1 ${Object.keys(entities).sort().join(' ')}`;
+
+/**
+ * A person's device: a replica of what they may see, kept equal to the server's; an outbox; a connection that comes
+ * back by itself. Reading never waits, writing never loses.
+ */
+export class Client {
+  readonly store = new Store();
+  readonly drafts: Drafts;
+  readonly presence: Presence;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #journal: Journal;
+  readonly #replica: Replica;
+  readonly #outbox: Outbox;
+  readonly #reads: Reads;
+  readonly #typing: Typing;
+  readonly #missing: MissingMembers;
+  readonly #views: Views;
+  readonly #link: Link;
+  readonly #signals = new Listeners<[Signal]>();
+  readonly #messages = new Listeners<[message: Message, isNew: boolean]>();
+  readonly #timelines = new Set<Timeline>();
+  /** Last seq that `message` listeners have been told of; undefined until the first sync is complete. */
+  #emitted: Map<string, number> | undefined;
+  #sync: Sync | undefined;
+  #serverAhead = 0;
+  #started: Promise<void> | undefined;
+
+  constructor(options: ClientOptions) {
+    this.#clock = options.clock ?? systemClock;
+    this.#random = options.random ?? Math.random;
+    this.#journal = new Journal(options.storage ?? memoryStorage(), this.#clock, () => this.#replica.checkpoint());
+    this.#replica = new Replica(this.store, this.#journal);
+    this.#replica.onKept.add((kept) => this.#onKept(kept));
+    const shared = { store: this.store, replica: this.#replica, journal: this.#journal, clock: this.#clock, random: this.#random };
+    this.#outbox = new Outbox({
+      ...shared,
+      shownUpTo: (id) => this.#replica.conversation(id)?.hi ?? Infinity,
+      onSent: (message) => this.#onSent(message),
+    });
+    this.drafts = new Drafts(shared);
+    this.presence = new Presence(this.#clock, this.#random);
+    this.#reads = new Reads(shared);
+    this.#missing = new MissingMembers(shared);
+    this.#typing = new Typing(this.#replica, this.#clock);
+    this.#views = new Views({ replica: this.#replica, outbox: this.#outbox, drafts: this.drafts, reads: this.#reads, serverTime: (at) => at + this.#serverAhead });
+    this.store.onTouch((_, conversationId) => {
+      for (const timeline of this.#timelines) if (timeline.conversationId === conversationId) timeline.invalidate();
+    });
+    this.#link = new Link({
+      url: `${options.url.replace(/^http/, 'ws').replace(/\/+$/, '')}/ws`,
+      hello: { protocol: 1, ...(options.token !== undefined && { token: options.token }), ...(options.device !== undefined && { device: options.device }) },
+      WebSocket: options.WebSocket ?? globalThis.WebSocket,
+      clock: this.#clock,
+      random: this.#random,
+      hints: options.hints ?? browserHints(),
+      events: {
+        onOpen: (call) => this.#onOpen(call),
+        onHello: (hello, call) => this.#onHello(hello, call),
+        onPush: (push) => this.#sync?.onPush(push),
+        onSignal: (signal) => this.#onSignal(signal),
+        onHeads: (heads) => this.#sync?.onHeads(heads),
+        onDown: () => this.#onDown(),
+      },
+    });
+  }
+
+  // ── Connection ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Loads what this device kept, and resolves: there is something to show. Connects in the background, and stays connected. */
+  start(): Promise<void> {
+    return (this.#started ??= this.#start());
+  }
+
+  /** Goes away; what is stored stays. A client that was stopped is not started again: make a new one. */
+  async stop(): Promise<void> {
+    this.#link.stop();
+    await this.#journal.close();
+  }
+
+  /** Signs out on this device: goes away and erases everything that was stored. The session is ended by `auth.logout`. */
+  async wipe(): Promise<void> {
+    this.#link.stop();
+    this.#forgetEverything();
+    await this.#journal.wipe();
+  }
+
+  get connection(): Connection {
+    return this.#link.connection;
+  }
+
+  onConnection(fn: (connection: Connection) => void): () => void {
+    return this.#link.onChange(fn);
+  }
+
+  /** Tries to connect at once: the button of a banner, or after signing in again. */
+  retryNow(): void {
+    this.#link.retryNow();
+  }
+
+  /**
+   * Calls a method. Waits for a connection if there is none. Entities in the result are in the store when it resolves.
+   *
+   * @param options.timeoutMs  For connection and answer together. Default 15,000.
+   * @throws RequestError the server refused; ConnectionError no answer, and if it was `sent`, it may have been carried out.
+   */
+  async call<M extends MethodName>(method: M, params: Params<M>, options: { timeoutMs?: number } = {}): Promise<Result<M>> {
+    const result = await this.#link.call(method, params, options.timeoutMs ?? answerMs);
+    // A page of history belongs to nobody's window: who asked for it has it.
+    if (method !== 'message.history') this.#replica.merge(entitiesIn(result));
+    return result;
+  }
+
+  // ── What there is ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The person signed in; undefined until the first connection of a new device. */
+  get me(): User | undefined {
+    return this.#replica.me;
+  }
+
+  /** The conversations this person is in, pinned ones first, then by the last thing that happened. Same array until something changes. */
+  conversations(): ConversationView[] {
+    return this.#views.conversations();
+  }
+
+  conversation(conversationId: string): ConversationView | undefined {
+    return this.#views.conversation(conversationId);
+  }
+
+  /** Opens a window on a conversation, at its newest messages. */
+  timeline(conversationId: string): Timeline {
+    const timeline = new Timeline({
+      conversationId,
+      replica: this.#replica,
+      outbox: this.#outbox,
+      call: (method, params) => this.#link.call(method, params, answerMs),
+      onClose: () => void this.#timelines.delete(timeline),
+    });
+    this.#timelines.add(timeline);
+    return timeline;
+  }
+
+  // ── Messages ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Unsent messages. */
+  get outbox(): Pick<Outbox, 'pending' | 'retry' | 'discard'> {
+    return this.#outbox;
+  }
+
+  /**
+   * Sends a message: it is in the timeline when this returns, on disk before it leaves, and at the server exactly once,
+   * whatever happens to connection, page or server in between.
+   *
+   * @returns The client id.
+   */
+  send(conversationId: string, body: { type?: MessageType; text: string }): string {
+    this.#typing.sent(conversationId);
+    return this.#outbox.add(conversationId, { type: body.type ?? 'text', text: body.text });
+  }
+
+  /** @throws forbidden, not_found, too_late */
+  async edit(messageId: string, text: string): Promise<Message> {
+    return (await this.call('message.edit', { messageId, text })).message;
+  }
+
+  /** Recalls a message for everybody. @throws forbidden, not_found, too_late */
+  async recall(messageId: string): Promise<Message> {
+    return (await this.call('message.delete', { messageId })).message;
+  }
+
+  /** Deletes a message for this person alone, on all their devices. @throws not_found, too_many */
+  async hide(messageId: string): Promise<void> {
+    await this.call('message.hide', { messageId });
+  }
+
+  /** This person has read up to here. Never goes back, and survives disconnects and restarts. */
+  markRead(conversationId: string, seq: number): void {
+    this.#reads.mark(conversationId, seq);
+  }
+
+  /**
+   * Told of every message that others write, once, in the order of each conversation; not of system lines.
+   * Nothing is told of what was there when this client started.
+   *
+   * @param fn  `isNew` is false for messages that were missed while disconnected.
+   */
+  on(event: 'message', fn: (message: Message, isNew: boolean) => void): () => void {
+    if (event !== 'message') throw new TypeError(`There is no event ${String(event)}.`);
+    return this.#messages.add(fn);
+  }
+
+  // ── Fleeting ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Call it on every key that is pressed. */
+  setTyping(conversationId: string): void {
+    this.#typing.set(conversationId);
+  }
+
+  /** User ids of those who are typing there. */
+  typing(conversationId: string): string[] {
+    return this.#typing.of(conversationId);
+  }
+
+  onTyping(fn: (conversationId: string) => void): () => void {
+    return this.#typing.onChange(fn);
+  }
+
+  /** Every signal as it comes. */
+  onSignal(fn: (signal: Signal) => void): () => void {
+    return this.#signals.add(fn);
+  }
+
+  // ── Inside ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #start(): Promise<void> {
+    const entries = await this.#journal.load();
+    if (entries.get('format') !== replicaFormat) {
+      for (const key of [...entries.keys()].filter(isReplicaKey)) {
+        entries.delete(key);
+        this.#journal.put(key, undefined);
+      }
+      this.#journal.put('format', replicaFormat);
+    }
+    this.#replica.userId = entries.get('owner') as string | undefined;
+    this.#replica.load(entries);
+    this.#outbox.load(entries);
+    this.drafts.load(entries);
+    this.#reads.load(entries);
+    this.#link.start();
+  }
+
+  #onOpen(call: Call): void {
+    this.#sync = new Sync({ replica: this.#replica, call, clock: this.#clock, random: this.#random, onGone: (id) => this.#onGone(id) });
+  }
+
+  async #onHello(hello: Result<'hello'>, call: Call): Promise<void> {
+    const sync = this.#sync!;
+    const userId = hello.user.id;
+    if (this.#replica.userId !== undefined && this.#replica.userId !== userId) {
+      // Somebody else's device until now: nothing of theirs may be seen or sent by this person.
+      this.#forgetEverything();
+      void this.#journal.erase();
+      this.#journal.put('format', replicaFormat);
+    }
+    if (this.#replica.userId !== userId) this.#journal.put('owner', userId);
+    this.#replica.userId = userId;
+    this.#serverAhead = hello.time - this.#clock.now();
+    this.#outbox.resume(call);
+    this.#reads.resume(call);
+    this.drafts.resume(call);
+    this.#typing.call = call;
+    this.presence.resume(call);
+    await sync.start(hello);
+    if (this.#sync !== sync) return;
+    this.#reads.resumeReceipts();
+    this.#missing.resume(call);
+    this.#emitted ??= new Map(this.store.list('inbox').map(({ conversationId: id }) => [id, this.#replica.conversation(id)?.hi ?? 0]));
+  }
+
+  #onDown(): void {
+    this.#sync?.close();
+    this.#sync = undefined;
+    this.#outbox.pause();
+    this.#reads.pause();
+    this.drafts.pause();
+    this.#missing.pause();
+    this.#typing.call = undefined;
+    this.presence.pause();
+  }
+
+  #onSignal(signal: Signal): void {
+    if (signal.signal === 'typing') this.#typing.onSignal(signal.data);
+    else if (signal.signal === 'presence') this.presence.onSignal(signal.data);
+    this.#signals.emit(signal);
+  }
+
+  #onKept(kept: Entity[]): void {
+    const conversations = new Set<string>();
+    const sent = new Set<string>();
+    for (const value of kept) {
+      if (value.kind === 'inbox') {
+        this.#reads.onInbox(value);
+        if (value.joined) this.#sync?.onJoined(value.conversationId);
+        else this.#onGone(value.conversationId);
+      } else if (value.kind === 'draft') this.drafts.onKept(value);
+      else if (value.kind === 'message') {
+        conversations.add(value.conversationId);
+        this.#typing.end(value.conversationId, value.senderId);
+        this.#missing.onMessage(value);
+        if (value.senderId === this.#replica.userId && value.clientId !== null && this.#outbox.stored(value.clientId, value)) sent.add(value.conversationId);
+      }
+    }
+    for (const id of conversations) {
+      this.#outbox.show(id, this.#replica.conversation(id)?.hi ?? 0);
+      this.#reads.onMessages(id);
+      this.#emit(id);
+      this.#trim(id);
+    }
+    for (const id of sent) this.#reads.onOwnMessage(id);
+  }
+
+  /** A bot runs for years: what nobody looks at goes. */
+  #trim(conversationId: string): void {
+    const held = this.#replica.conversation(conversationId);
+    if (!held || held.hi - held.lo < trimAbove || this.#sync?.isBusy(conversationStream(conversationId))) return;
+    for (const timeline of this.#timelines) if (timeline.conversationId === conversationId) return;
+    this.#replica.trim(conversationId, storedMessages);
+  }
+
+  /** The server confirmed a message of this device. */
+  #onSent(message: Message): void {
+    this.#replica.merge([message]);
+    const held = this.#replica.conversation(message.conversationId);
+    // Something before it never arrived here.
+    if (held && message.seq > held.hi) this.#sync?.onHeads({ [conversationStream(message.conversationId)]: message.version });
+  }
+
+  /** Not in this conversation any more: nothing of it stays on this device. */
+  #onGone(conversationId: string): void {
+    this.#replica.erase(conversationId);
+    this.drafts.forget(conversationId);
+    this.#reads.forget(conversationId);
+    // What was not sent is left to the server to refuse: one whose answer was lost may be stored.
+    this.#outbox.show(conversationId, Infinity);
+    this.#emitted?.delete(conversationId);
+  }
+
+  #emit(conversationId: string): void {
+    const held = this.#replica.conversation(conversationId);
+    if (!this.#emitted || !held) return;
+    // A conversation that appeared after the start: what was written before this person came is not news.
+    const from = this.#emitted.get(conversationId) ?? this.store.get('inbox', conversationId)?.readSeq ?? held.hi;
+    this.#emitted.set(conversationId, Math.max(from, held.hi));
+    const isNew = this.connection.at === 'ready';
+    for (let seq = Math.max(from + 1, held.lo); seq <= held.hi; seq++) {
+      const message = this.store.message(conversationId, seq)!;
+      if (message.senderId !== this.#replica.userId && message.type !== 'system' && message.deletedAt === undefined) this.#messages.emit(message, isNew);
+    }
+  }
+
+  #forgetEverything(): void {
+    this.#replica.clear();
+    this.#outbox.clear();
+    this.drafts.clear();
+    this.#reads.clear();
+    this.#typing.clear();
+    this.#emitted = undefined;
+  }
+}
+
+/** Entities at the top of a result: `{message}`, `{friend}`, `{members: […]}`. */
+function entitiesIn(result: unknown): Entity[] {
+  if (typeof result !== 'object' || result === null) return [];
+  return Object.values(result)
+    .flat()
+    .filter((value): value is Entity => typeof value === 'object' && value !== null && 'kind' in value && 'version' in value);
+}

@@ -1,0 +1,66 @@
+import { expect, test, vi } from 'vitest';
+import { FakeClock } from '../test/fake-clock.ts';
+import { Journal } from './journal.ts';
+import { memoryStorage } from './storage-memory.ts';
+import type { Batch, Written } from './storage.ts';
+
+test('[SY12] what changes in one turn is one batch', async () => {
+  const clock = new FakeClock();
+  const batches: Batch[] = [];
+  const journal = new Journal({ ...memoryStorage(), write: async (batch) => (batches.push(batch), 'written' as const) }, clock, () => []);
+  journal.put('entity/a', 1);
+  journal.put('stream/s', 1);
+  journal.put('entity/a', 2);
+  journal.put('draft/c1', 'x');
+  await clock.advance(100);
+  journal.put('stream/s', 2);
+  await clock.advance(100);
+  expect(batches).toEqual([
+    {
+      changes: [['draft/c1', 'x']],
+      replica: [
+        ['entity/a', 2],
+        ['stream/s', 1],
+      ],
+    },
+    { changes: [], replica: [['stream/s', 2]] },
+  ]);
+});
+
+test('[SY12] after a write that failed, the replica is written whole and the changes again', async () => {
+  vi.spyOn(console, 'warn').mockReturnValue();
+  const clock = new FakeClock();
+  const kept = new Map<string, unknown>();
+  const storage = memoryStorage(kept);
+  let full = true;
+  const all: [string, unknown][] = [
+    ['entity/a', 1],
+    ['entity/b', 1],
+    ['stream/s', 2],
+  ];
+  const journal = new Journal({ ...storage, write: (batch) => (full ? Promise.reject(new Error('full')) : storage.write(batch)) }, clock, () => all);
+  journal.put('entity/a', 1);
+  journal.put('draft/c1', 'x');
+  await clock.advance(100);
+  full = false;
+  journal.put('stream/s', 2);
+  await clock.advance(100);
+  expect(kept).toEqual(new Map<string, unknown>([...all, ['draft/c1', 'x']]));
+});
+
+test('[SY17] a tab that takes over the replica writes all of it first', async () => {
+  const clock = new FakeClock();
+  const batches: Batch[] = [];
+  const answers: Written[] = ['elsewhere', 'lapsed', 'written', 'written'];
+  const journal = new Journal({ ...memoryStorage(), write: async (batch) => (batches.push(batch), answers.shift()!) }, clock, () => [['entity/all', 1]]);
+  for (let head = 1; head <= 3; head++) {
+    journal.put('stream/s', head);
+    await clock.advance(100);
+  }
+  expect(batches.map(({ replica, whole }) => [replica, whole])).toEqual([
+    [[['stream/s', 1]], undefined],
+    [[['stream/s', 2]], undefined],
+    [[['entity/all', 1]], true],
+    [[['stream/s', 3]], undefined],
+  ]);
+});

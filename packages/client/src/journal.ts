@@ -1,0 +1,100 @@
+import type { Clock } from './clock.ts';
+import { type Storage, isReplicaKey } from './storage.ts';
+
+/**
+ * Writes behind: changes collect and go to storage as one batch. What changes in one turn is in one batch, so an entity
+ * and the head that vouches for it are on disk together.
+ */
+export class Journal {
+  readonly #storage: Storage;
+  readonly #clock: Clock;
+  /** The whole replica, for when this device has to write it anew. */
+  readonly #checkpoint: () => Iterable<[string, unknown]>;
+  #dirty = new Map<string, unknown>();
+  #timer: unknown;
+  #tail: Promise<void> = Promise.resolve();
+  #torn = false;
+  #closed = false;
+
+  constructor(storage: Storage, clock: Clock, checkpoint: () => Iterable<[string, unknown]>) {
+    this.#storage = storage;
+    this.#clock = clock;
+    this.#checkpoint = checkpoint;
+  }
+
+  /** Everything that is kept. A storage that cannot be read counts as empty: the server has it all. */
+  load(): Promise<Map<string, unknown>> {
+    return this.#storage.load().catch((error: unknown) => {
+      console.warn('kith: cannot read the stored replica', error);
+      this.#torn = true;
+      return new Map<string, unknown>();
+    });
+  }
+
+  /** `undefined` deletes. The value must not be changed afterwards. */
+  put(key: string, value: unknown): void {
+    if (this.#closed) return;
+    this.#dirty.set(key, value);
+    this.#timer ??= this.#clock.setTimeout(() => void this.flush(), flushMs);
+  }
+
+  /** Resolves when all that was put before is on disk, or cannot be: a full disk stops nobody from chatting. */
+  flush(): Promise<void> {
+    this.#cancel();
+    this.#tail = this.#tail.then(() => this.#write());
+    return this.#tail;
+  }
+
+  close(): Promise<void> {
+    this.#closed = true;
+    void this.flush();
+    return this.#closeStorage();
+  }
+
+  /** Deletes all that is kept, and keeps nothing more. */
+  wipe(): Promise<void> {
+    this.#closed = true;
+    void this.erase();
+    return this.#closeStorage();
+  }
+
+  /** Deletes all that is kept. */
+  erase(): Promise<void> {
+    this.#cancel();
+    this.#dirty.clear();
+    this.#tail = this.#tail.then(() => this.#storage.erase()).catch(() => {});
+    return this.#tail;
+  }
+
+  /** In its turn: what was to be written or erased before is done with the storage still open. */
+  #closeStorage(): Promise<void> {
+    this.#tail = this.#tail.then(() => this.#storage.close()).catch(() => {});
+    return this.#tail;
+  }
+
+  #cancel(): void {
+    if (this.#timer !== undefined) this.#clock.clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  async #write(): Promise<void> {
+    if (this.#dirty.size === 0) return;
+    const all = [...this.#dirty];
+    this.#dirty = new Map();
+    const changes = all.filter(([key]) => !isReplicaKey(key));
+    const replica = all.filter(([key]) => isReplicaKey(key));
+    try {
+      // After a failed write the head on disk may be all that a later batch would bring: write everything again.
+      if (this.#torn && replica.length > 0) await this.#storage.write({ changes, replica: [...this.#checkpoint()], whole: true });
+      else if ((await this.#storage.write({ changes, replica })) === 'lapsed') await this.#storage.write({ changes: [], replica: [...this.#checkpoint()], whole: true });
+      this.#torn = false;
+    } catch (error) {
+      console.warn('kith: cannot write to storage', error);
+      this.#torn = true;
+      for (const [key, value] of changes) if (!this.#dirty.has(key)) this.#dirty.set(key, value);
+    }
+  }
+}
+
+/** Milliseconds that changes may collect before they are written. */
+const flushMs = 50;

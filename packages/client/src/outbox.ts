@@ -1,0 +1,229 @@
+import { type ErrorBody, type Message, RequestError } from '@kith/protocol';
+import { type Clock, fullJitter } from './clock.ts';
+import { newClientId } from './client-id.ts';
+import type { Journal } from './journal.ts';
+import type { Store } from './store.ts';
+import type { Call } from './sync.ts';
+
+export type MessageType = Exclude<Message['type'], 'system'>;
+
+/** A message that is not known to be stored by the server yet. */
+export interface Pending {
+  /** Names the message for ever: the stored one has the same. */
+  clientId: string;
+  conversationId: string;
+  type: MessageType;
+  text: string;
+  /** By this device's clock. */
+  addedAt: number;
+  /** waiting: goes out by itself. failed: for good, see `error`. asking: too old to go out without being asked for. */
+  state: 'waiting' | 'failed' | 'asking';
+  error?: ErrorBody;
+  /** The newest message when this one was written: its place once it is not waiting any more. */
+  afterSeq: number;
+  /** Place in the queue; grows. */
+  order: number;
+}
+
+/** Milliseconds after which an unsent message found at start is not sent without asking. */
+export const askAfterMs = 3_600_000;
+
+/**
+ * Unsent messages: on disk before they go out, in order within a conversation, conversations independent of each other,
+ * the same client id however often they are tried.
+ */
+export class Outbox {
+  readonly #store: Store;
+  readonly #journal: Journal;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #shownUpTo: (conversationId: string) => number;
+  readonly #onSent: (message: Message) => void;
+  /** By client id, in the order of sending. */
+  readonly #entries = new Map<string, Pending>();
+  /** Conversations that are being sent to. */
+  readonly #busy = new Set<string>();
+  /** Confirmed ones among the entries, as the server has them: something before them has not arrived yet. */
+  readonly #stored = new Map<string, Message>();
+  readonly #sleeping = new Set<() => void>();
+  #lastOrder = 0;
+  /** Set while there is a connection. */
+  #call: Call | undefined;
+
+  constructor(options: {
+    store: Store;
+    journal: Journal;
+    clock: Clock;
+    random: () => number;
+    /** The newest message that can be shown; of a conversation that is not held, all that can ever be is shown: Infinity. */
+    shownUpTo(conversationId: string): number;
+    /** The server has it, as this. */
+    onSent(message: Message): void;
+  }) {
+    this.#store = options.store;
+    this.#journal = options.journal;
+    this.#clock = options.clock;
+    this.#random = options.random;
+    this.#shownUpTo = options.shownUpTo;
+    this.#onSent = options.onSent;
+  }
+
+  /** Unsent messages in the order of sending. */
+  pending(conversationId?: string): Pending[] {
+    const all = [...this.#entries.values()];
+    return conversationId === undefined ? all : all.filter((entry) => entry.conversationId === conversationId);
+  }
+
+  /** Sends a failed or an old one after all, after what waits already. */
+  retry(clientId: string): void {
+    const entry = this.#entries.get(clientId);
+    if (!entry || entry.state === 'waiting') return;
+    this.#entries.delete(clientId);
+    const { error: _, ...rest } = entry;
+    this.#keep({ ...rest, state: 'waiting', order: this.#nextOrder() });
+    this.#pump(entry.conversationId);
+  }
+
+  /** Gives one up. @returns It, so that its text can go back to the composer; undefined if it was stored meanwhile. */
+  discard(clientId: string): Pending | undefined {
+    const entry = this.#entries.get(clientId);
+    if (entry) this.#forget(entry);
+    return entry;
+  }
+
+  /** @internal */
+  load(entries: Map<string, unknown>): void {
+    const found = [...entries].filter(([key]) => key.startsWith('outbox/')).map(([, value]) => value as Pending);
+    const tooOld = this.#clock.now() - askAfterMs;
+    for (const entry of found.sort((a, b) => a.order - b.order)) {
+      this.#lastOrder = Math.max(this.#lastOrder, entry.order);
+      this.#keep(entry.state === 'waiting' && entry.addedAt < tooOld ? { ...entry, state: 'asking' } : entry);
+    }
+  }
+
+  /** @internal */
+  add(conversationId: string, body: { type: MessageType; text: string }): string {
+    const clientId = newClientId();
+    this.#keep({ clientId, conversationId, ...body, addedAt: this.#clock.now(), state: 'waiting', afterSeq: this.#shownUpTo(conversationId), order: this.#nextOrder() });
+    this.#pump(conversationId);
+    return clientId;
+  }
+
+  /** @internal There is a connection: everything that waits goes out. */
+  resume(call: Call): void {
+    this.#call = call;
+    for (const wake of [...this.#sleeping]) wake();
+    for (const { conversationId } of this.#entries.values()) this.#pump(conversationId);
+  }
+
+  /** @internal */
+  pause(): void {
+    this.#call = undefined;
+  }
+
+  /** @internal The server has it. It stays in its place until the stored message can be shown. @returns Whether that is news. */
+  stored(clientId: string, message: Message): boolean {
+    const entry = this.#entries.get(clientId);
+    if (!entry || this.#stored.has(clientId)) return false;
+    this.#stored.set(clientId, message);
+    this.#journal.put(`outbox/${clientId}`, undefined);
+    this.show(message.conversationId, this.#shownUpTo(message.conversationId));
+    return true;
+  }
+
+  /** @internal Messages up to here can be shown. */
+  show(conversationId: string, seq: number): void {
+    for (const [clientId, message] of this.#stored) {
+      const entry = this.#entries.get(clientId);
+      if (entry && message.conversationId === conversationId && message.seq <= seq) this.#forget(entry);
+    }
+  }
+
+  /** @internal */
+  clear(): void {
+    for (const entry of this.#entries.values()) this.#forget(entry);
+  }
+
+  #pump(conversationId: string): void {
+    if (this.#busy.has(conversationId) || !this.#call) return;
+    this.#busy.add(conversationId);
+    void this.#sendAll(conversationId).finally(() => {
+      this.#busy.delete(conversationId);
+      // A connection that came back while the old one's answer was awaited found the lane busy.
+      if (this.#call && this.#next(conversationId)) this.#pump(conversationId);
+    });
+  }
+
+  /** One at a time: the next goes out when this one is stored, so nothing overtakes. */
+  async #sendAll(conversationId: string): Promise<void> {
+    let attempt = 0;
+    for (let entry = this.#next(conversationId); entry; entry = this.#next(conversationId)) {
+      await this.#journal.flush();
+      const call = this.#call;
+      if (!call) return;
+      if (this.#entries.get(entry.clientId) !== entry) continue;
+      const { clientId, type, text } = entry;
+      try {
+        const { message } = await call('message.send', { conversationId, clientId, type, text });
+        this.#onSent(message);
+        this.stored(clientId, message);
+        attempt = 0;
+      } catch (error) {
+        const refused = error instanceof RequestError ? error : undefined;
+        if (refused && !refused.retryable && refused.code !== 'unauthenticated') {
+          const current = this.#entries.get(clientId);
+          if (current) this.#fail(current, refused.toBody());
+          attempt = 0;
+          continue;
+        }
+        // The session ended: the message waits for the next one.
+        if (refused?.code === 'unauthenticated' && this.#call === call) this.#call = undefined;
+        if (this.#call !== call) return;
+        // A limit on rate says itself when to come back; trouble gets longer and longer pauses.
+        const after = refused?.extra.retryAfterMs;
+        await this.#pauseFor(refused?.code === 'rate_limited' && after !== undefined ? after * (1 + this.#random()) : Math.max(after ?? 0, fullJitter(attempt++, this.#random)));
+      }
+    }
+  }
+
+  /** A new connection ends the pause. */
+  #pauseFor(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        this.#clock.clearTimeout(timer);
+        this.#sleeping.delete(wake);
+        resolve();
+      };
+      const timer = this.#clock.setTimeout(wake, ms);
+      this.#sleeping.add(wake);
+    });
+  }
+
+  /** Two tabs that write one outbox rarely share a millisecond; one tab never repeats a number. */
+  #nextOrder(): number {
+    this.#lastOrder = Math.max(this.#lastOrder + 1, this.#clock.now());
+    return this.#lastOrder;
+  }
+
+  #next(conversationId: string): Pending | undefined {
+    for (const entry of this.#entries.values()) if (entry.conversationId === conversationId && entry.state === 'waiting' && !this.#stored.has(entry.clientId)) return entry;
+    return undefined;
+  }
+
+  #fail(entry: Pending, error: ErrorBody): void {
+    this.#keep({ ...entry, state: 'failed', error });
+  }
+
+  #keep(entry: Pending): void {
+    this.#entries.set(entry.clientId, entry);
+    this.#journal.put(`outbox/${entry.clientId}`, entry);
+    this.#store.touch('outbox', entry.conversationId);
+  }
+
+  #forget(entry: Pending): void {
+    this.#entries.delete(entry.clientId);
+    this.#stored.delete(entry.clientId);
+    this.#journal.put(`outbox/${entry.clientId}`, undefined);
+    this.#store.touch('outbox', entry.conversationId);
+  }
+}

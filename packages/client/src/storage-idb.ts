@@ -1,0 +1,138 @@
+import type { IDBPDatabase, OpenDBCallbacks } from 'idb';
+import { type Batch, type Storage, type Written, isReplicaKey } from './storage.ts';
+
+/** Who writes the replica, and until when that holds without another word. */
+interface Lease {
+  writer: string;
+  until: number;
+}
+
+/** Milliseconds after which a tab that said nothing more is taken for closed. */
+const leaseMs = 30_000;
+/** Keys of our own among those that are kept. */
+const leaseKey = 'idb/lease';
+const erasedKey = 'idb/erased';
+
+/**
+ * IndexedDB, for browsers. All tabs of one name share what is kept; the replica is written by one of them at a time.
+ *
+ * @param name  One per person, server and browser profile.
+ */
+export function idbStorage(name: string): Storage {
+  const writer = randomName();
+  let database: Promise<IDBPDatabase> | undefined;
+  /** Changes when everything was erased: what this tab knows is of a life before that. */
+  let life: unknown;
+  /** The open database, and whether the right to write the replica was ours when we last looked. */
+  let current: IDBPDatabase | undefined;
+  let mine = false;
+  const open = (): Promise<IDBPDatabase> => {
+    const lost = (): void => void (database = current = undefined);
+    database ??= openDatabase(name, lost).then(
+      (db) => (current = db),
+      (error: unknown) => {
+        lost();
+        throw error;
+      },
+    );
+    return database;
+  };
+  // A page that is loaded anew would find its own right taken by the page it was, until that lapsed. No promise of a
+  // page that is hidden is kept, so all is said in one turn.
+  const onPageHide = (): void => {
+    if (!mine || !current) return;
+    mine = false;
+    const transaction = begin(current);
+    transaction.store.delete(leaseKey).catch(() => {});
+    transaction.commit();
+  };
+
+  return {
+    async load() {
+      const db = await open();
+      globalThis.addEventListener?.('pagehide', onPageHide);
+      const transaction = begin(db);
+      const [keys, values] = await Promise.all([transaction.store.getAllKeys(), transaction.store.getAll()]);
+      const kept = new Map(keys.map((key, i) => [String(key), values[i] as unknown]));
+      life = kept.get(erasedKey);
+      const free = !holds(kept.get(leaseKey) as Lease | undefined);
+      if (free) await transaction.store.put(newLease(writer), leaseKey);
+      await transaction.done;
+      mine = free;
+      kept.delete(leaseKey);
+      kept.delete(erasedKey);
+      return kept;
+    },
+
+    async write({ changes, replica, whole }: Batch): Promise<Written> {
+      const db = await open();
+      const transaction = begin(db);
+      const { store, done } = transaction;
+      const [lease, erased] = (await Promise.all([store.get(leaseKey), store.get(erasedKey)])) as [Lease | undefined, unknown];
+      let written: Written = 'elsewhere';
+      if (erased === life) {
+        // A request that fails aborts the transaction; `done` reports it, and each request alone need not.
+        const run = (request: Promise<unknown>): void => void request.catch(() => {});
+        const put = ([key, value]: [string, unknown]): void => run(value === undefined ? store.delete(key) : store.put(value, key));
+        changes.forEach(put);
+        if (replica.length === 0 || lease?.writer === writer || (whole && !holds(lease))) written = 'written';
+        else if (!holds(lease)) written = 'lapsed';
+        if (written === 'written' && replica.length > 0) {
+          if (whole) for (const key of await store.getAllKeys()) if (isReplicaKey(String(key))) run(store.delete(key));
+          replica.forEach(put);
+          run(store.put(newLease(writer), leaseKey));
+        }
+      }
+      await done;
+      if (replica.length > 0) mine = written === 'written';
+      return written;
+    },
+
+    async erase() {
+      const db = await open();
+      const transaction = begin(db);
+      life = randomName();
+      await Promise.all([transaction.store.clear(), transaction.store.put(life, erasedKey), transaction.done]);
+    },
+
+    async close() {
+      if (!database) return;
+      globalThis.removeEventListener?.('pagehide', onPageHide);
+      const db = await database;
+      database = current = undefined;
+      const transaction = begin(db);
+      const lease = (await transaction.store.get(leaseKey)) as Lease | undefined;
+      if (lease?.writer === writer) await transaction.store.delete(leaseKey);
+      await transaction.done;
+      db.close();
+    },
+  };
+}
+
+/** A transaction that is aborted tells all its requests and its end; whoever waits for one of them has heard of it. */
+function begin(db: IDBPDatabase) {
+  const transaction = db.transaction('kept', 'readwrite');
+  transaction.done.catch(() => {});
+  return transaction;
+}
+
+const newLease = (writer: string): Lease => ({ writer, until: Date.now() + leaseMs });
+
+/** A clock that was set back must not keep a dead tab's right for longer than it ever asked for. */
+const holds = (lease: Lease | undefined): boolean => lease !== undefined && lease.until > Date.now() && lease.until <= Date.now() + leaseMs;
+
+const randomName = (): string => Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+
+async function openDatabase(name: string, onLost: () => void): Promise<IDBPDatabase> {
+  const { openDB } = await import('idb');
+  const callbacks: OpenDBCallbacks<unknown> = {
+    upgrade: (db) => void db.createObjectStore('kept'),
+    // A newer version of the app in another tab, or the user clears the site's data: step aside.
+    blocking(_current, _blocked, event) {
+      (event.target as IDBDatabase).close();
+      onLost();
+    },
+    terminated: onLost,
+  };
+  return openDB(name, 1, callbacks);
+}

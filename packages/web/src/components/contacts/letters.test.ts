@@ -1,0 +1,16 @@
+import { expect, test } from 'vitest';
+import { byLetter, letterOf } from './letters.ts';
+
+test('[WB36] Chinese names stand under the letter of their reading, others under their own', () => {
+  expect(['周航', '陈思远', '妈妈', '林医生', '阿明', '王阿姨', '张', '谢', 'Ada', 'élan', '7 号', '🎉', ''].map(letterOf)).toEqual(
+    ['Z', 'C', 'M', 'L', 'A', 'W', 'Z', 'X', 'A', 'E', '#', '#', ''].map((letter) => letter || '#'),
+  );
+});
+
+test('[WB37] letters come in order, with # at the end', () => {
+  expect(byLetter(['周航', 'Ada', '7', 'Zoe', '阿明'], (name) => name)).toEqual([
+    { letter: 'A', all: expect.arrayContaining(['Ada', '阿明']) as string[] },
+    { letter: 'Z', all: expect.arrayContaining(['周航', 'Zoe']) as string[] },
+    { letter: '#', all: ['7'] },
+  ]);
+});

@@ -1,0 +1,28 @@
+import { ref } from 'vue';
+
+export interface ServerInfo {
+  name: string;
+  registration: 'open' | 'invite' | 'closed';
+  guests: boolean;
+  version: string;
+}
+
+const server = ref<ServerInfo>();
+const failed = ref(false);
+
+async function load() {
+  try {
+    const answer = await fetch('/api/server');
+    if (!answer.ok) throw new Error(`GET /api/server answered ${answer.status}`);
+    server.value = (await answer.json()) as ServerInfo;
+    failed.value = false;
+  } catch {
+    failed.value = true;
+  }
+}
+
+/** What the server says of itself before anyone signs in. */
+export function useServer() {
+  if (!server.value) void load();
+  return { server, failed, reload: load };
+}

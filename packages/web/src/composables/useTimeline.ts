@@ -1,0 +1,79 @@
+import type { TimelineItem } from '@kith/client';
+import type { Message } from '@kith/protocol';
+import { isEmojiText } from '@kith/protocol';
+import { onScopeDispose, ref, shallowRef } from 'vue';
+import { problemText } from './useProblem.ts';
+import { useClient } from './useClient.ts';
+import { useToast } from './useToast.ts';
+
+/** The messages of one conversation, a window that grows at both ends, and what one does with them. */
+export function useTimeline(conversationId: string) {
+  const client = useClient();
+  const { showToast } = useToast();
+  const handle = client.timeline(conversationId);
+  const messages = shallowRef<readonly TimelineItem[]>([]);
+  const hasBefore = ref(false);
+  const hasAfter = ref(false);
+  const loading = ref(false);
+  const failed = ref(false);
+
+  function read() {
+    messages.value = handle.messages;
+    hasBefore.value = handle.hasBefore;
+    hasAfter.value = handle.hasAfter;
+    loading.value = handle.loading;
+    failed.value = handle.error !== undefined;
+  }
+  read();
+  onScopeDispose(handle.onChange(read));
+  onScopeDispose(() => handle.close());
+
+  return {
+    messages,
+    hasBefore,
+    hasAfter,
+    loading,
+    /** The last page could not be had. */
+    failed,
+    loadBefore: () => void handle.loadBefore(),
+    loadAfter: () => void handle.loadAfter(),
+    loadAround: (seq: number) => void handle.loadAround(seq),
+    loadLatest: () => void handle.loadLatest(),
+    send(text: string) {
+      client.send(conversationId, { type: isEmojiText(text) ? 'emoji' : 'text', text });
+    },
+    /** Tells the others that one types. */
+    typing: () => client.setTyping(conversationId),
+    retry: (clientId: string) => client.outbox.retry(clientId),
+    /** @returns What it said, for going on with it. */
+    discard: (clientId: string) => client.outbox.discard(clientId)?.text,
+    async edit(messageId: string, text: string): Promise<boolean> {
+      try {
+        await client.edit(messageId, text);
+        return true;
+      } catch (error) {
+        showToast(problemText(error));
+        return false;
+      }
+    },
+    async recall({ id, text }: Message) {
+      // Before the call: the push that empties the message may come ahead of the reply.
+      keepText(id, text);
+      try {
+        await client.recall(id);
+      } catch (error) {
+        recalledTexts.delete(id);
+        showToast(problemText(error));
+      }
+    },
+    /** What one's own recalled message said, for writing it anew; known only where it was recalled, until reload. */
+    recalledText: (messageId: string) => recalledTexts.get(messageId),
+  };
+}
+
+/** At most what a person recalls in one sitting. */
+const recalledTexts = new Map<string, string>();
+function keepText(id: string, text: string) {
+  recalledTexts.set(id, text);
+  if (recalledTexts.size > 100) recalledTexts.delete(recalledTexts.keys().next().value!);
+}

@@ -1,0 +1,38 @@
+import { createI18n } from 'petite-vue-i18n';
+
+export const languages = ['en', 'zh-CN'] as const;
+export type Language = (typeof languages)[number];
+
+const texts: Record<Language, () => Promise<{ default: Record<string, unknown> }>> = {
+  en: () => import('./locales/en.json'),
+  'zh-CN': () => import('./locales/zh-CN.json'),
+};
+
+export const i18n = createI18n({ legacy: false, locale: 'en', messages: {}, missingWarn: import.meta.env.DEV, fallbackWarn: false });
+
+// The schema of messages is read at run time, one language at a time; keys are compared by a test instead.
+const global = i18n.global as unknown as {
+  t(key: string, named?: Record<string, unknown>, plural?: number): string;
+  te(key: string): boolean;
+  locale: { value: string };
+  setLocaleMessage(locale: string, messages: Record<string, unknown>): void;
+  availableLocales: string[];
+};
+
+export const t = (key: string, named: Record<string, unknown> = {}, plural?: number): string => (plural === undefined ? global.t(key, named) : global.t(key, named, plural));
+export const hasText = (key: string): boolean => global.te(key);
+export const language = (): Language => global.locale.value as Language;
+
+/** `{a: {b: 'text'}}` → `{'a.b': 'text'}`: this edition of vue-i18n looks keys up, it does not walk. */
+function flat(tree: object, prefix = ''): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(tree).flatMap(([key, value]) => (typeof value === 'string' ? [[prefix + key, value]] : Object.entries(flat(value as object, `${prefix}${key}.`)))),
+  );
+}
+
+/** Loads a language's texts and shows them from the next frame on. */
+export async function setLanguage(next: Language): Promise<void> {
+  if (!global.availableLocales.includes(next)) global.setLocaleMessage(next, flat((await texts[next]()).default));
+  global.locale.value = next;
+  document.documentElement.lang = next;
+}

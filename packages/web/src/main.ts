@@ -1,0 +1,10 @@
+import { createApp } from 'vue';
+import App from './App.vue';
+import { firstLanguage } from './composables/useLanguage.ts';
+import { useSession } from './composables/useSession.ts';
+import { i18n, setLanguage } from './i18n.ts';
+import { router } from './router.ts';
+
+// The replica and the texts come from this device, so the first picture is already the real one.
+await Promise.all([setLanguage(firstLanguage()), useSession().resume()]);
+createApp(App).use(i18n).use(router).mount('#app');

@@ -1,0 +1,546 @@
+import { readFile } from 'node:fs/promises';
+import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { type TestServer, startTestServer } from '../packages/server/test/harness.ts';
+import { launch } from './chromium.ts';
+
+const password = 'correct horse battery';
+/** Two cores, two browsers and a server: what is quick may still have to wait its turn. */
+const patient = { timeout: 20_000 };
+
+let browser: Browser;
+let server: TestServer;
+/** Everything the pages complained about, and every request that left the server's own origin. */
+const complaints: string[] = [];
+let names = 0;
+
+beforeAll(async () => {
+  browser = await launch();
+  server = await startTestServer({ config: { offlineGraceMs: 0 } });
+  // A server that starts again must be where the pages look for it.
+  Object.assign(server.config, { port: server.port });
+});
+afterAll(async () => {
+  await browser?.close();
+  await server?.close();
+});
+afterEach(async () => {
+  await Promise.all(browser.contexts().map((context) => context.close()));
+});
+
+/** A browser of its own: nothing is shared with the others. */
+async function openBrowser(options: BrowserContextOptions = {}): Promise<Page> {
+  const context = await browser.newContext({
+    baseURL: server.url,
+    locale: 'en-GB',
+    viewport: { width: 1280, height: 800 },
+    permissions: ['clipboard-read', 'clipboard-write'],
+    ...options,
+  });
+  context.setDefaultTimeout(20_000);
+  const page = await context.newPage();
+  page.on('pageerror', (error) => complaints.push(`error at ${page.url()}: ${error.stack ?? error.message}`));
+  page.on('console', (line) => {
+    if (/Content Security Policy|TrustedHTML|TrustedScript|\[Vue|\[intlify\]/i.test(line.text())) complaints.push(line.text());
+  });
+  page.on('request', (request) => {
+    if (!request.url().startsWith(server.url) && !/^(data|blob):/.test(request.url())) complaints.push(`request: ${request.url()}`);
+  });
+  return page;
+}
+
+interface Someone {
+  page: Page;
+  name: string;
+  handle: string;
+}
+
+/** Makes an account on the sign-in page. */
+async function register(name: string, options?: BrowserContextOptions): Promise<Someone> {
+  const page = await openBrowser(options);
+  const handle = `${name.toLowerCase()}${++names}`;
+  await page.goto('/signin');
+  await page.getByRole('button', { name: 'New account' }).click();
+  await page.getByLabel('Your name').fill(name);
+  await page.getByLabel('User name').fill(handle);
+  await page.getByLabel('Password').fill(password);
+  await page.getByRole('button', { name: 'Make the account' }).click();
+  await page.getByRole('navigation', { name: 'Main' }).waitFor();
+  return { page, name, handle };
+}
+
+async function signIn({ handle, name }: Someone, options?: BrowserContextOptions): Promise<Someone> {
+  const page = await openBrowser(options);
+  await page.goto('/signin');
+  await page.getByRole('button', { name: 'Sign in' }).first().click();
+  await page.getByLabel('User name').fill(handle);
+  await page.getByLabel('Password').fill(password);
+  await page.locator('form').getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('navigation', { name: 'Main' }).waitFor();
+  return { page, name, handle };
+}
+
+async function askToBeFriends(one: Someone, other: Someone, note: string): Promise<void> {
+  await one.page.goto('/contacts');
+  await one.page.getByRole('button', { name: 'Add a friend' }).first().click();
+  await one.page.getByLabel('User name').fill(other.handle);
+  await one.page.getByRole('button', { name: 'Find' }).click();
+  await one.page.getByLabel('A word about who you are').fill(note);
+  await one.page.getByRole('button', { name: 'Ask to be friends' }).click();
+}
+
+async function befriend(one: Someone, other: Someone): Promise<void> {
+  await askToBeFriends(one, other, `Hello, ${one.name} here.`);
+  await other.page.getByRole('link', { name: /Contacts/ }).click();
+  await other.page.getByRole('listitem').filter({ hasText: one.name }).getByRole('button', { name: 'Accept' }).click();
+  await one.page.getByRole('link', { name: other.name }).waitFor();
+}
+
+/** Opens the conversation of two friends, from the contacts. */
+async function openDirect(one: Someone, other: Someone): Promise<void> {
+  await one.page.goto('/contacts');
+  await one.page.getByRole('link', { name: other.name }).click();
+  await one.page.locator('.profile').getByRole('button', { name: 'Message' }).click();
+  await field(one).waitFor();
+}
+
+/** Two friends with their conversation open. */
+async function friends(): Promise<[Someone, Someone]> {
+  const [ada, noor] = await Promise.all([register('Ada'), register('Noor')]);
+  await befriend(ada, noor);
+  await Promise.all([openDirect(ada, noor), openDirect(noor, ada)]);
+  return [ada, noor];
+}
+
+const field = ({ page }: Someone): Locator => page.getByRole('textbox', { name: 'Message' });
+const log = ({ page }: Someone): Locator => page.getByRole('log');
+const bubble = (one: Someone, text: string): Locator =>
+  log(one)
+    .locator('.msg')
+    .filter({ has: one.page.getByText(text, { exact: true }) });
+
+async function say(one: Someone, ...words: string[]): Promise<void> {
+  for (const text of words) {
+    await field(one).fill(text);
+    await field(one).press('Enter');
+  }
+}
+
+/** The texts of the open conversation, once there are so many. */
+async function texts(one: Someone, count: number): Promise<string[]> {
+  const found = log(one).locator('.msg .text');
+  await found.nth(count - 1).waitFor();
+  return found.allTextContents();
+}
+
+const untilHidden = (locator: Locator): Promise<void> => locator.waitFor({ state: 'hidden' });
+
+/** Waits until a page says yes. */
+const until = async (page: Page, condition: () => boolean | Promise<boolean>): Promise<void> => void (await page.waitForFunction(condition, undefined, { timeout: 20_000 }));
+
+/** Runs in the page: is a draft on disk? */
+async function hasStoredDraft(): Promise<boolean> {
+  for (const { name } of await indexedDB.databases()) {
+    const db = await new Promise<IDBDatabase>((resolve) => {
+      const open = indexedDB.open(name!);
+      open.onsuccess = () => resolve(open.result);
+    });
+    const keys = db.transaction('kept').objectStore('kept').getAllKeys();
+    await new Promise((resolve) => (keys.onsuccess = resolve));
+    db.close();
+    if (keys.result.some((key) => String(key).startsWith('draft/'))) return true;
+  }
+  return false;
+}
+
+describe('two people', () => {
+  test('[WB1] two people register, become friends and chat both ways', async () => {
+    const [ada, noor] = await friends();
+    await say(ada, 'Are you home?');
+    await bubble(noor, 'Are you home?').waitFor();
+    await say(noor, '刚到，一切顺利。');
+    await bubble(ada, '刚到，一切顺利。').waitFor();
+    expect(await texts(ada, 2)).toEqual(['Are you home?', '刚到，一切顺利。']);
+    await bubble(ada, 'Are you home?').getByRole('img', { name: 'read', exact: true }).waitFor();
+  });
+
+  test('[WB2] who was offline finds everything once and in order, and what they wrote meanwhile goes out', async () => {
+    const [ada, noor] = await friends();
+    await say(ada, 'one');
+    await bubble(noor, 'one').waitFor();
+    await noor.page.context().setOffline(true);
+    await say(ada, 'two', 'three');
+    await say(noor, 'from the train', 'in a tunnel');
+    await bubble(noor, 'in a tunnel').getByRole('img', { name: 'waiting to send' }).waitFor();
+    await noor.page.getByText('No connection. Messages will be sent later.').waitFor();
+    expect(await bubble(noor, 'two').count()).toBe(0);
+    await noor.page.context().setOffline(false);
+    await bubble(ada, 'in a tunnel').waitFor();
+    await untilHidden(noor.page.getByText('No connection.'));
+    const all = ['one', 'two', 'three', 'from the train', 'in a tunnel'];
+    await bubble(noor, 'in a tunnel')
+      .getByRole('img', { name: /sent|delivered|read/ })
+      .waitFor();
+    expect(await texts(noor, 5)).toEqual(all);
+    expect(await texts(ada, 5)).toEqual(all);
+  });
+
+  test('[WB3] a second device of the same person shows what the first one sends and reads', async () => {
+    const [ada, noor] = await friends();
+    const second = await signIn(ada);
+    await say(noor, 'for both your devices');
+    const row = second.page.getByRole('navigation', { name: 'Chats' }).getByRole('link', { name: noor.name });
+    await row.getByText('for both your devices').waitFor();
+    // Read on the first device, so the second has nothing left to count.
+    await untilHidden(row.getByText('1 unread message'));
+    await say(ada, 'from the first');
+    await row.click();
+    await bubble(second, 'from the first').waitFor();
+    await say(second, 'from the second');
+    await bubble(ada, 'from the second').waitFor();
+    await bubble(noor, 'from the second').waitFor();
+    expect(await texts(second, 3)).toEqual(await texts(ada, 3));
+  });
+
+  test('[WB4] an open page goes on after the server was restarted, without a reload', async () => {
+    const [ada, noor] = await friends();
+    await say(ada, 'before');
+    await bubble(noor, 'before').waitFor();
+    await ada.page.evaluate(() => Object.assign(globalThis, { sameDocument: true }));
+    await server.running.close();
+    await say(ada, 'while it is down');
+    await bubble(ada, 'while it is down').getByRole('img', { name: 'waiting to send' }).waitFor();
+    await server.restart();
+    await bubble(noor, 'while it is down').waitFor({ timeout: 60_000 });
+    await say(noor, 'after');
+    await bubble(ada, 'after').waitFor();
+    expect(await texts(ada, 3)).toEqual(['before', 'while it is down', 'after']);
+    expect(await ada.page.evaluate(() => 'sameDocument' in globalThis)).toBe(true);
+  });
+
+  test('[WB5] a change and a recall reach the other side; one’s own recalled words can be taken up again', async () => {
+    const [ada, noor] = await friends();
+    await say(ada, 'at nien', 'not for you');
+    await bubble(noor, 'not for you').waitFor();
+    await bubble(ada, 'at nien').click({ button: 'right' });
+    await ada.page.getByRole('menuitem', { name: 'Edit' }).click();
+    await field(ada).fill('at nine');
+    await field(ada).press('Enter');
+    await bubble(noor, 'at nine').getByText('edited').waitFor({ state: 'attached' });
+    // The arrow takes up the last one; Escape lets it go.
+    await field(ada).press('ArrowUp');
+    await expect.poll(() => field(ada).inputValue(), patient).toBe('not for you');
+    await field(ada).press('Escape');
+    await expect.poll(() => field(ada).inputValue(), patient).toBe('');
+    await bubble(ada, 'not for you').click({ button: 'right' });
+    await ada.page.getByRole('menuitem', { name: 'Recall for everyone' }).click();
+    await log(noor).getByText('Ada recalled a message').waitFor();
+    await log(ada).getByRole('button', { name: 'Re-edit' }).click();
+    expect(await field(ada).inputValue()).toBe('not for you');
+  });
+
+  test('[WB6] a draft stays with its conversation, over leaving and reloading', async () => {
+    const [ada, noor] = await friends();
+    await field(ada).fill('half a thought');
+    await ada.page.getByRole('link', { name: /Chats/ }).click();
+    await ada.page.getByRole('link', { name: noor.name }).getByText('[Draft]').waitFor();
+    await until(ada.page, hasStoredDraft);
+    await ada.page.reload();
+    await ada.page.getByRole('link', { name: noor.name }).click();
+    expect(await field(ada).inputValue()).toBe('half a thought');
+  });
+
+  test('[WB7] Enter that ends the composition of Chinese does not send', async () => {
+    const [ada] = await friends();
+    await field(ada).fill('你好');
+    await field(ada).evaluate((box) => {
+      box.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', isComposing: true, bubbles: true, cancelable: true }));
+      box.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', keyCode: 229, bubbles: true, cancelable: true }));
+    });
+    await field(ada).press('Shift+Enter');
+    expect(await field(ada).inputValue()).toBe('你好\n');
+    await field(ada).press('Enter');
+    await bubble(ada, '你好').waitFor();
+    expect(await log(ada).locator('.msg').count()).toBe(1);
+    expect(await field(ada).evaluate((box) => box === document.activeElement)).toBe(true);
+  });
+
+  test('[WB8] one sees that the other types, and the count of unread in the title', async () => {
+    const [ada, noor] = await friends();
+    await field(noor).pressSequentially('hm');
+    await ada.page.getByRole('banner').or(ada.page.locator('header')).getByText('typing…').first().waitFor();
+    await ada.page.getByRole('link', { name: 'Settings' }).click();
+    await say(noor, 'look here');
+    await until(ada.page, () => document.title === '(1) Kith');
+    await ada.page.getByRole('link', { name: /Chats/ }).click();
+    await ada.page.getByRole('link', { name: noor.name }).click();
+    await until(ada.page, () => document.title === 'Kith');
+    expect(await texts(ada, 1)).toEqual(['look here']);
+  });
+
+  test('[WB9] older messages come as one scrolls up, and what is being read stays where it is', async () => {
+    const [ada, noor] = await friends();
+    const { id: userId, token } = await server.login({ handle: noor.handle, password } as Parameters<TestServer['login']>[0]);
+    const people = await server.call('user.search', { query: ada.handle }, token);
+    const { conversation } = await server.call('conversation.direct', { userId: people.users[0]!.id }, token);
+    for (let n = 1; n <= 180; n++)
+      await server.call('message.send', { conversationId: conversation.id, clientId: `history-${userId.slice(0, 8)}-${n}`, type: 'text', text: `line ${n}` }, token);
+    await bubble(ada, 'line 180').waitFor();
+    // Else the page would open at the first unread one.
+    await until(ada.page, () => document.title === 'Kith');
+    await ada.page.reload();
+    await bubble(ada, 'line 180').waitFor();
+    const scroller = log(ada);
+    for (let seen = 180; seen > 1;) {
+      const shift = await scroller.evaluate(async (box) => {
+        const first = () => box.querySelector<HTMLElement>('.msg')!;
+        const key = first().dataset['key']!;
+        const top = () => box.querySelector(`[data-key="${key}"]`)!.getBoundingClientRect().top;
+        // Just short of the top, so that the next page is asked for while this row is in view.
+        box.scrollTop = 40;
+        const before = top();
+        if (first().innerText.startsWith('line 1\n')) return 0;
+        await new Promise<void>((resolve) => {
+          const watcher = new MutationObserver(() => {
+            if (first().dataset['key'] === key) return;
+            watcher.disconnect();
+            resolve();
+          });
+          watcher.observe(box, { childList: true, subtree: true });
+        });
+        await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+        return top() - before;
+      });
+      expect(Math.abs(shift)).toBeLessThanOrEqual(1);
+      seen = Number(/\d+/.exec((await log(ada).locator('.msg .text').first().textContent())!));
+    }
+    expect((await texts(ada, 180)).slice(0, 180)).toEqual(Array.from({ length: 180 }, (_, n) => `line ${n + 1}`));
+    await ada.page.getByRole('button', { name: 'Jump to latest' }).click();
+    await expect.poll(() => scroller.evaluate((box) => Math.round(box.scrollHeight - box.clientHeight - box.scrollTop)), patient).toBeLessThanOrEqual(1);
+  });
+});
+
+describe('groups and rooms', () => {
+  test('[WB10] a group is made of chosen friends; all of them read it, and who is removed no longer has it', async () => {
+    const [mei, lin, tomas] = await Promise.all([register('Mei'), register('Lin'), register('Tomas')]);
+    await befriend(mei, lin);
+    await befriend(mei, tomas);
+    await mei.page.goto('/new');
+    await mei.page.getByLabel('Name of the group').fill('秋游 Autumn trip');
+    await mei.page.getByRole('checkbox', { name: /^Lin/ }).click();
+    await mei.page.getByRole('checkbox', { name: /^Tomas/ }).click();
+    await mei.page.getByRole('button', { name: 'Make a group of 3' }).click();
+    await say(mei, '周六早上八点出发？');
+    for (const one of [lin, tomas]) {
+      await one.page.getByRole('link', { name: /Chats/ }).click();
+      await one.page.getByRole('link', { name: /Autumn trip/ }).click();
+      await bubble(one, '周六早上八点出发？').waitFor();
+    }
+    await say(lin, 'Eight works.');
+    await bubble(tomas, 'Eight works.').waitFor();
+
+    await mei.page.getByRole('button', { name: 'Details' }).click();
+    const details = mei.page.getByRole('complementary', { name: 'Details' });
+    await details.getByRole('button', { name: /^Lin/ }).click();
+    await mei.page.getByRole('menuitem', { name: 'Make admin' }).click();
+    await details.getByRole('button', { name: /Lin.*Admin/ }).waitFor();
+    await log(lin).getByText('Mei made you an admin').waitFor();
+    await details.getByRole('button', { name: 'Rename' }).click();
+    await details.getByLabel('Name of the group').fill('湖边 Lakeside');
+    await details.getByRole('button', { name: 'Save' }).click();
+    await tomas.page.getByRole('heading', { name: '湖边 Lakeside', level: 1 }).waitFor();
+    await details.getByRole('button', { name: /^Tomas/ }).click();
+    await mei.page.getByRole('menuitem', { name: 'Remove from group' }).click();
+    await mei.page.getByRole('dialog').getByRole('button', { name: 'Remove from group' }).click();
+    await tomas.page.getByText('This conversation is not here').waitFor();
+    expect(await bubble(tomas, 'Eight works.').count()).toBe(0);
+  });
+
+  test('[WB11] a guest joins without a password, meets the others in the Lobby, and both see who is there', async () => {
+    const ada = await register('Ada');
+    await ada.page.getByRole('link', { name: 'Rooms' }).click();
+    await enterLobby(ada);
+    const guest = await openBrowser();
+    await guest.goto('/signin');
+    await guest.getByRole('button', { name: 'Guest' }).click();
+    await guest.getByLabel('Your name').fill('Yuki');
+    expect(await guest.getByRole('group', { name: 'Pick a face' }).getByRole('button').count()).toBe(6);
+    await guest.getByRole('button', { name: 'Face 3' }).click();
+    await guest.getByRole('button', { name: 'Join' }).click();
+    const yuki = { page: guest, name: 'Yuki', handle: '' };
+    await guest.getByRole('link', { name: 'Rooms' }).click();
+    await enterLobby(yuki);
+    await say(yuki, 'Is there a house rule?');
+    await bubble(ada, 'Is there a house rule?').waitFor();
+    await ada.page
+      .getByText(/· 2 online/)
+      .first()
+      .waitFor();
+    await ada.page.getByRole('button', { name: 'Details' }).click();
+    await ada.page.getByRole('complementary').getByText('Yuki').waitFor();
+    await guest.context().close();
+    await ada.page
+      .getByText(/· 1 online/)
+      .first()
+      .waitFor();
+  });
+
+  async function enterLobby(one: Someone): Promise<void> {
+    const row = one.page.getByRole('listitem').filter({ hasText: 'Lobby' });
+    await row.waitFor();
+    const join = row.getByRole('button', { name: 'Join' });
+    await ((await join.count()) ? join : row.getByRole('link')).click();
+    await field(one).waitFor();
+  }
+});
+
+describe('sessions', () => {
+  test('[WB12] a session that is ended on another device leads to the sign-in page, with a word of why', async () => {
+    const ada = await register('Ada');
+    const second = await signIn(ada);
+    await second.page.goto('/settings/devices');
+    await second.page.getByRole('main').getByRole('button', { name: 'Sign out', exact: true }).click();
+    await ada.page.getByText('You were signed out on this device.').waitFor();
+    expect(new URL(ada.page.url()).pathname).toBe('/signin');
+  });
+
+  test('[WB13] signing out leaves nothing of the person in the browser', async () => {
+    const [ada] = await friends();
+    await say(ada, 'a secret');
+    await ada.page.getByRole('link', { name: 'Settings' }).click();
+    await ada.page.getByRole('button', { name: 'Sign out' }).click();
+    await ada.page.getByRole('dialog').getByRole('button', { name: 'Sign out' }).click();
+    await ada.page.getByLabel('Password').waitFor();
+    const left = await ada.page.evaluate(async () => {
+      const kept: unknown[] = [...Object.keys(localStorage).filter((key) => key === 'kith.user')];
+      for (const { name: database } of await indexedDB.databases()) {
+        const db = await new Promise<IDBDatabase>((resolve, reject) => {
+          const open = indexedDB.open(database!);
+          open.onsuccess = () => resolve(open.result);
+          open.onerror = () => reject(open.error!);
+        });
+        for (const store of db.objectStoreNames) {
+          const keys = db.transaction(store).objectStore(store).getAllKeys();
+          await new Promise((resolve) => (keys.onsuccess = resolve));
+          // All that may stay is a word for other tabs: there was something, and it was erased.
+          kept.push(...keys.result.filter((name) => name !== 'idb/erased'));
+        }
+        db.close();
+      }
+      return kept;
+    });
+    expect(left).toEqual([]);
+    expect((await ada.page.context().cookies()).filter((cookie) => cookie.httpOnly && cookie.value !== '')).toEqual([]);
+  });
+
+  test('[WB14] on a narrow screen the list and the conversation are two screens, and back is back', async () => {
+    const [ada, noor] = await friends();
+    await ada.page.setViewportSize({ width: 390, height: 844 });
+    await ada.page.goto('/');
+    await ada.page.getByRole('link', { name: noor.name }).click();
+    await field(ada).waitFor();
+    expect(await ada.page.getByRole('navigation', { name: 'Main' }).count()).toBe(0);
+    await ada.page.getByRole('button', { name: 'Details' }).click();
+    await ada.page.getByRole('complementary').waitFor();
+    await untilHidden(field(ada));
+    await ada.page.goBack();
+    await field(ada).waitFor();
+    await ada.page.getByRole('complementary').waitFor({ state: 'detached' });
+    await ada.page.getByRole('button', { name: 'Back' }).click();
+    await ada.page.getByRole('navigation', { name: 'Main' }).waitFor();
+    expect(new URL(ada.page.url()).pathname).toBe('/');
+  });
+});
+
+describe('every screen', () => {
+  const screens = ['/', '/contacts', '/new', '/rooms', '/settings/profile', '/settings/account', '/settings/appearance', '/settings/devices', '/settings/site'];
+
+  for (const locale of ['en-GB', 'zh-CN'] as const) {
+    for (const colorScheme of ['light', 'dark'] as const) {
+      test(`[WB15] ${locale}, ${colorScheme}: the screens are in that language and theme, and axe finds nothing serious on them`, async () => {
+        const [ada, noor] = await friends();
+        await say(ada, 'Hello 🙂', '🥟');
+        await bubble(noor, '🥟').waitFor();
+        const chat = new URL(ada.page.url()).pathname;
+        const state = await ada.page.context().storageState({ indexedDB: true });
+        const page = await openBrowser({ locale, colorScheme, storageState: state });
+        const problems: string[] = [];
+        for (const path of [...screens, chat, `${chat}/details`]) {
+          await page.goto(path);
+          await page.locator('.pane').first().waitFor();
+          await page.waitForLoadState('networkidle');
+          expect(await page.locator('html').getAttribute('lang')).toBe(locale === 'zh-CN' ? 'zh-CN' : 'en');
+          expect(await page.locator('html').getAttribute('data-theme')).toBe(colorScheme);
+          problems.push(...(await seriousProblems(page)).map((problem) => `${path}: ${problem}`));
+          // A key in place of its text: the text is missing.
+          problems.push(
+            ...((await page.locator('body').innerText()).match(/\b[a-z]+\.[a-z]+[A-Z]?[a-z]*\b(?!\.)/g) ?? [])
+              .filter((word) => !/^(kith|line|history)\./.test(word))
+              .map((word) => `${path}: ${word}`),
+          );
+        }
+        expect(problems).toEqual([]);
+      });
+    }
+  }
+
+  test('[WB16] axe finds nothing serious on the sign-in page', async () => {
+    for (const colorScheme of ['light', 'dark'] as const) {
+      const page = await openBrowser({ colorScheme });
+      await page.goto('/signin');
+      await page.getByRole('button', { name: 'Guest' }).click();
+      expect(await seriousProblems(page)).toEqual([]);
+    }
+  });
+
+  test('[WB17] an operator comes in by the set-up link, writes an announcement, and nobody else can', async () => {
+    const code = await server.running.core.setupLink();
+    // Another test may have taken the place; the link is for the first account of a fresh server.
+    const fresh = code === undefined ? await startTestServer() : server;
+    const link = code ?? (await fresh.running.core.setupLink());
+    const page = await openBrowser({ baseURL: fresh.url });
+    await page.goto(`/setup#${link}`);
+    await page.getByLabel('Your name').fill('Lin');
+    await page.getByLabel('User name').fill('operator');
+    await page.getByLabel('Password').fill(password);
+    await page.getByRole('button', { name: 'Make the account' }).click();
+    const lin = { page, name: 'Lin', handle: 'operator' };
+    await page.getByRole('link', { name: /Announcements/ }).click();
+    await say(lin, 'Backups run on Sundays.');
+    await bubble(lin, 'Backups run on Sundays.').waitFor();
+    const reader = await fresh.register('reader', { password });
+    const second = await openBrowser({ baseURL: fresh.url });
+    await second.goto('/signin');
+    await second.getByRole('button', { name: 'Sign in' }).first().click();
+    await second.getByLabel('User name').fill(reader.handle!);
+    await second.getByLabel('Password').fill(password);
+    await second.locator('form').getByRole('button', { name: 'Sign in' }).click();
+    await second.getByRole('link', { name: /Announcements/ }).click();
+    await second.getByText('Only operators write here.').waitFor();
+    expect(await second.getByRole('textbox', { name: 'Message' }).count()).toBe(0);
+    if (fresh !== server) await fresh.close();
+  });
+
+  test('[WB18] no page broke the content security policy, threw, or asked another origin for anything', () => {
+    expect(complaints).toEqual([]);
+  });
+});
+
+/** What axe calls serious or critical. It is put in by the test, past the page's own policy. */
+async function seriousProblems(page: Page): Promise<string[]> {
+  await page.evaluate(await axe());
+  const found = await page.evaluate(async () => {
+    const { axe } = globalThis as unknown as {
+      axe: { run(options: object): Promise<{ passes: unknown[]; violations: { id: string; impact: string; nodes: { target: string[]; failureSummary: string }[] }[] }> };
+    };
+    const { passes, violations } = await axe.run({});
+    if (passes.length < 10) return ['axe looked at nothing'];
+    return violations
+      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+      .map(({ id, nodes }) => `${id} ${nodes.map((node) => `${node.target.join(' ')}: ${node.failureSummary}`).join('; ')}`);
+  });
+  return found;
+}
+
+let axeSource: Promise<string> | undefined;
+const axe = (): Promise<string> => (axeSource ??= readFile(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8'));

@@ -1,142 +1,16 @@
-import { readFile } from 'node:fs/promises';
-import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type TestServer, startTestServer } from '../packages/server/test/harness.ts';
-import { launch } from './chromium.ts';
+import { Site, type Someone, befriend, bubble, field, log, password, patient, say, seriousProblems, texts, until, untilHidden } from './people.ts';
 
-const password = 'correct horse battery';
-/** Two cores, two browsers and a server: what is quick may still have to wait its turn. */
-const patient = { timeout: 20_000 };
-
-let browser: Browser;
+let site: Site;
 let server: TestServer;
-/** Everything the pages complained about, and every request that left the server's own origin. */
-const complaints: string[] = [];
-let names = 0;
 
 beforeAll(async () => {
-  browser = await launch();
-  server = await startTestServer({ config: { offlineGraceMs: 0 } });
-  // A server that starts again must be where the pages look for it.
-  Object.assign(server.config, { port: server.port });
+  site = await Site.open({ config: { offlineGraceMs: 0 } });
+  server = site.server;
 });
-afterAll(async () => {
-  await browser?.close();
-  await server?.close();
-});
-afterEach(async () => {
-  await Promise.all(browser.contexts().map((context) => context.close()));
-});
-
-/** A browser of its own: nothing is shared with the others. */
-async function openBrowser(options: BrowserContextOptions = {}): Promise<Page> {
-  const context = await browser.newContext({
-    baseURL: server.url,
-    locale: 'en-GB',
-    viewport: { width: 1280, height: 800 },
-    permissions: ['clipboard-read', 'clipboard-write'],
-    ...options,
-  });
-  context.setDefaultTimeout(20_000);
-  const page = await context.newPage();
-  page.on('pageerror', (error) => complaints.push(`error at ${page.url()}: ${error.stack ?? error.message}`));
-  page.on('console', (line) => {
-    if (/Content Security Policy|TrustedHTML|TrustedScript|\[Vue|\[intlify\]/i.test(line.text())) complaints.push(line.text());
-  });
-  page.on('request', (request) => {
-    if (!request.url().startsWith(server.url) && !/^(data|blob):/.test(request.url())) complaints.push(`request: ${request.url()}`);
-  });
-  return page;
-}
-
-interface Someone {
-  page: Page;
-  name: string;
-  handle: string;
-}
-
-/** Makes an account on the sign-in page. */
-async function register(name: string, options?: BrowserContextOptions): Promise<Someone> {
-  const page = await openBrowser(options);
-  const handle = `${name.toLowerCase()}${++names}`;
-  await page.goto('/signin');
-  await page.getByRole('button', { name: 'New account' }).click();
-  await page.getByLabel('Your name').fill(name);
-  await page.getByLabel('User name').fill(handle);
-  await page.getByLabel('Password').fill(password);
-  await page.getByRole('button', { name: 'Make the account' }).click();
-  await page.getByRole('navigation', { name: 'Main' }).waitFor();
-  return { page, name, handle };
-}
-
-async function signIn({ handle, name }: Someone, options?: BrowserContextOptions): Promise<Someone> {
-  const page = await openBrowser(options);
-  await page.goto('/signin');
-  await page.getByRole('button', { name: 'Sign in' }).first().click();
-  await page.getByLabel('User name').fill(handle);
-  await page.getByLabel('Password').fill(password);
-  await page.locator('form').getByRole('button', { name: 'Sign in' }).click();
-  await page.getByRole('navigation', { name: 'Main' }).waitFor();
-  return { page, name, handle };
-}
-
-async function askToBeFriends(one: Someone, other: Someone, note: string): Promise<void> {
-  await one.page.goto('/contacts');
-  await one.page.getByRole('button', { name: 'Add a friend' }).first().click();
-  await one.page.getByLabel('User name').fill(other.handle);
-  await one.page.getByRole('button', { name: 'Find' }).click();
-  await one.page.getByLabel('A word about who you are').fill(note);
-  await one.page.getByRole('button', { name: 'Ask to be friends' }).click();
-}
-
-async function befriend(one: Someone, other: Someone): Promise<void> {
-  await askToBeFriends(one, other, `Hello, ${one.name} here.`);
-  await other.page.getByRole('link', { name: /Contacts/ }).click();
-  await other.page.getByRole('listitem').filter({ hasText: one.name }).getByRole('button', { name: 'Accept' }).click();
-  await one.page.getByRole('link', { name: other.name }).waitFor();
-}
-
-/** Opens the conversation of two friends, from the contacts. */
-async function openDirect(one: Someone, other: Someone): Promise<void> {
-  await one.page.goto('/contacts');
-  await one.page.getByRole('link', { name: other.name }).click();
-  await one.page.locator('.profile').getByRole('button', { name: 'Message' }).click();
-  await field(one).waitFor();
-}
-
-/** Two friends with their conversation open. */
-async function friends(): Promise<[Someone, Someone]> {
-  const [ada, noor] = await Promise.all([register('Ada'), register('Noor')]);
-  await befriend(ada, noor);
-  await Promise.all([openDirect(ada, noor), openDirect(noor, ada)]);
-  return [ada, noor];
-}
-
-const field = ({ page }: Someone): Locator => page.getByRole('textbox', { name: 'Message' });
-const log = ({ page }: Someone): Locator => page.getByRole('log');
-const bubble = (one: Someone, text: string): Locator =>
-  log(one)
-    .locator('.msg')
-    .filter({ has: one.page.getByText(text, { exact: true }) });
-
-async function say(one: Someone, ...words: string[]): Promise<void> {
-  for (const text of words) {
-    await field(one).fill(text);
-    await field(one).press('Enter');
-  }
-}
-
-/** The texts of the open conversation, once there are so many. */
-async function texts(one: Someone, count: number): Promise<string[]> {
-  const found = log(one).locator('.msg .text');
-  await found.nth(count - 1).waitFor();
-  return found.allTextContents();
-}
-
-const untilHidden = (locator: Locator): Promise<void> => locator.waitFor({ state: 'hidden' });
-
-/** Waits until a page says yes. */
-const until = async (page: Page, condition: () => boolean | Promise<boolean>): Promise<void> => void (await page.waitForFunction(condition, undefined, { timeout: 20_000 }));
+afterAll(() => site?.close());
+afterEach(() => site.closePages());
 
 /** Runs in the page: is a draft on disk? */
 async function hasStoredDraft(): Promise<boolean> {
@@ -155,7 +29,7 @@ async function hasStoredDraft(): Promise<boolean> {
 
 describe('two people', () => {
   test('[WB1] two people register, become friends and chat both ways', async () => {
-    const [ada, noor] = await friends();
+    const [ada, noor] = await site.friends();
     await say(ada, 'Are you home?');
     await bubble(noor, 'Are you home?').waitFor();
     await say(noor, '刚到，一切顺利。');
@@ -165,7 +39,7 @@ describe('two people', () => {
   });
 
   test('[WB2] who was offline finds everything once and in order, and what they wrote meanwhile goes out', async () => {
-    const [ada, noor] = await friends();
+    const [ada, noor] = await site.friends();
     await say(ada, 'one');
     await bubble(noor, 'one').waitFor();
     await noor.page.context().setOffline(true);
@@ -186,8 +60,8 @@ describe('two people', () => {
   });
 
   test('[WB3] a second device of the same person shows what the first one sends and reads', async () => {
-    const [ada, noor] = await friends();
-    const second = await signIn(ada);
+    const [ada, noor] = await site.friends();
+    const second = await site.signIn(ada);
     await say(noor, 'for both your devices');
     const row = second.page.getByRole('navigation', { name: 'Chats' }).getByRole('link', { name: noor.name });
     await row.getByText('for both your devices').waitFor();
@@ -203,7 +77,7 @@ describe('two people', () => {
   });
 
   test('[WB4] an open page goes on after the server was restarted, without a reload', async () => {
-    const [ada, noor] = await friends();
+    const [ada, noor] = await site.friends();
     await say(ada, 'before');
     await bubble(noor, 'before').waitFor();
     await ada.page.evaluate(() => Object.assign(globalThis, { sameDocument: true }));
@@ -219,7 +93,7 @@ describe('two people', () => {
   });
 
   test('[WB5] a change and a recall reach the other side; one’s own recalled words can be taken up again', async () => {
-    const [ada, noor] = await friends();
+    const [ada, noor] = await site.friends();
     await say(ada, 'at nien', 'not for you');
     await bubble(noor, 'not for you').waitFor();
     await bubble(ada, 'at nien').click({ button: 'right' });
@@ -240,7 +114,7 @@ describe('two people', () => {
   });
 
   test('[WB6] a draft stays with its conversation, over leaving and reloading', async () => {
-    const [ada, noor] = await friends();
+    const [ada, noor] = await site.friends();
     await field(ada).fill('half a thought');
     await ada.page.getByRole('link', { name: /Chats/ }).click();
     await ada.page.getByRole('link', { name: noor.name }).getByText('[Draft]').waitFor();
@@ -251,7 +125,7 @@ describe('two people', () => {
   });
 
   test('[WB7] Enter that ends the composition of Chinese does not send', async () => {
-    const [ada] = await friends();
+    const [ada] = await site.friends();
     await field(ada).fill('你好');
     await field(ada).evaluate((box) => {
       box.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', isComposing: true, bubbles: true, cancelable: true }));
@@ -266,7 +140,7 @@ describe('two people', () => {
   });
 
   test('[WB8] one sees that the other types, and the count of unread in the title', async () => {
-    const [ada, noor] = await friends();
+    const [ada, noor] = await site.friends();
     await field(noor).pressSequentially('hm');
     await ada.page.getByRole('banner').or(ada.page.locator('header')).getByText('typing…').first().waitFor();
     await ada.page.getByRole('link', { name: 'Settings' }).click();
@@ -279,7 +153,7 @@ describe('two people', () => {
   });
 
   test('[WB9] older messages come as one scrolls up, and what is being read stays where it is', async () => {
-    const [ada, noor] = await friends();
+    const [ada, noor] = await site.friends();
     const { id: userId, token } = await server.login({ handle: noor.handle, password } as Parameters<TestServer['login']>[0]);
     const people = await server.call('user.search', { query: ada.handle }, token);
     const { conversation } = await server.call('conversation.direct', { userId: people.users[0]!.id }, token);
@@ -322,7 +196,7 @@ describe('two people', () => {
 
 describe('groups and rooms', () => {
   test('[WB10] a group is made of chosen friends; all of them read it, and who is removed no longer has it', async () => {
-    const [mei, lin, tomas] = await Promise.all([register('Mei'), register('Lin'), register('Tomas')]);
+    const [mei, lin, tomas] = await Promise.all([site.register('Mei'), site.register('Lin'), site.register('Tomas')]);
     await befriend(mei, lin);
     await befriend(mei, tomas);
     await mei.page.goto('/new');
@@ -357,10 +231,10 @@ describe('groups and rooms', () => {
   });
 
   test('[WB11] a guest joins without a password, meets the others in the Lobby, and both see who is there', async () => {
-    const ada = await register('Ada');
+    const ada = await site.register('Ada');
     await ada.page.getByRole('link', { name: 'Rooms' }).click();
     await enterLobby(ada);
-    const guest = await openBrowser();
+    const guest = await site.openBrowser();
     await guest.goto('/signin');
     await guest.getByRole('button', { name: 'Guest' }).click();
     await guest.getByLabel('Your name').fill('Yuki');
@@ -396,8 +270,8 @@ describe('groups and rooms', () => {
 
 describe('sessions', () => {
   test('[WB12] a session that is ended on another device leads to the sign-in page, with a word of why', async () => {
-    const ada = await register('Ada');
-    const second = await signIn(ada);
+    const ada = await site.register('Ada');
+    const second = await site.signIn(ada);
     await second.page.goto('/settings/devices');
     await second.page.getByRole('main').getByRole('button', { name: 'Sign out', exact: true }).click();
     await ada.page.getByText('You were signed out on this device.').waitFor();
@@ -405,7 +279,7 @@ describe('sessions', () => {
   });
 
   test('[WB13] signing out leaves nothing of the person in the browser', async () => {
-    const [ada] = await friends();
+    const [ada] = await site.friends();
     await say(ada, 'a secret');
     await ada.page.getByRole('link', { name: 'Settings' }).click();
     await ada.page.getByRole('button', { name: 'Sign out' }).click();
@@ -434,7 +308,7 @@ describe('sessions', () => {
   });
 
   test('[WB14] on a narrow screen the list and the conversation are two screens, and back is back', async () => {
-    const [ada, noor] = await friends();
+    const [ada, noor] = await site.friends();
     await ada.page.setViewportSize({ width: 390, height: 844 });
     await ada.page.goto('/');
     await ada.page.getByRole('link', { name: noor.name }).click();
@@ -458,12 +332,12 @@ describe('every screen', () => {
   for (const locale of ['en-GB', 'zh-CN'] as const) {
     for (const colorScheme of ['light', 'dark'] as const) {
       test(`[WB15] ${locale}, ${colorScheme}: the screens are in that language and theme, and axe finds nothing serious on them`, async () => {
-        const [ada, noor] = await friends();
+        const [ada, noor] = await site.friends();
         await say(ada, 'Hello 🙂', '🥟');
         await bubble(noor, '🥟').waitFor();
         const chat = new URL(ada.page.url()).pathname;
         const state = await ada.page.context().storageState({ indexedDB: true });
-        const page = await openBrowser({ locale, colorScheme, storageState: state });
+        const page = await site.openBrowser({ locale, colorScheme, storageState: state });
         const problems: string[] = [];
         for (const path of [...screens, chat, `${chat}/details`]) {
           await page.goto(path);
@@ -486,7 +360,7 @@ describe('every screen', () => {
 
   test('[WB16] axe finds nothing serious on the sign-in page', async () => {
     for (const colorScheme of ['light', 'dark'] as const) {
-      const page = await openBrowser({ colorScheme });
+      const page = await site.openBrowser({ colorScheme });
       await page.goto('/signin');
       await page.getByRole('button', { name: 'Guest' }).click();
       expect(await seriousProblems(page)).toEqual([]);
@@ -498,7 +372,7 @@ describe('every screen', () => {
     // Another test may have taken the place; the link is for the first account of a fresh server.
     const fresh = code === undefined ? await startTestServer() : server;
     const link = code ?? (await fresh.running.core.setupLink());
-    const page = await openBrowser({ baseURL: fresh.url });
+    const page = await site.openBrowser({ baseURL: fresh.url });
     await page.goto(`/setup#${link}`);
     await page.getByLabel('Your name').fill('Lin');
     await page.getByLabel('User name').fill('operator');
@@ -509,7 +383,7 @@ describe('every screen', () => {
     await say(lin, 'Backups run on Sundays.');
     await bubble(lin, 'Backups run on Sundays.').waitFor();
     const reader = await fresh.register('reader', { password });
-    const second = await openBrowser({ baseURL: fresh.url });
+    const second = await site.openBrowser({ baseURL: fresh.url });
     await second.goto('/signin');
     await second.getByRole('button', { name: 'Sign in' }).first().click();
     await second.getByLabel('User name').fill(reader.handle!);
@@ -522,25 +396,6 @@ describe('every screen', () => {
   });
 
   test('[WB18] no page broke the content security policy, threw, or asked another origin for anything', () => {
-    expect(complaints).toEqual([]);
+    expect(site.complaints).toEqual([]);
   });
 });
-
-/** What axe calls serious or critical. It is put in by the test, past the page's own policy. */
-async function seriousProblems(page: Page): Promise<string[]> {
-  await page.evaluate(await axe());
-  const found = await page.evaluate(async () => {
-    const { axe } = globalThis as unknown as {
-      axe: { run(options: object): Promise<{ passes: unknown[]; violations: { id: string; impact: string; nodes: { target: string[]; failureSummary: string }[] }[] }> };
-    };
-    const { passes, violations } = await axe.run({});
-    if (passes.length < 10) return ['axe looked at nothing'];
-    return violations
-      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-      .map(({ id, nodes }) => `${id} ${nodes.map((node) => `${node.target.join(' ')}: ${node.failureSummary}`).join('; ')}`);
-  });
-  return found;
-}
-
-let axeSource: Promise<string> | undefined;
-const axe = (): Promise<string> => (axeSource ??= readFile(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8'));

@@ -16,10 +16,19 @@ export default defineConfig({
       { extends: true, test: { name: 'unit', include: ['packages/{protocol,client,server}/**/*.test.ts', 'scripts/**/*.test.ts'], testTimeout: 20_000, hookTimeout: 60_000 } },
       { extends: true, plugins: [vue()], test: { name: 'web', include: ['packages/web/**/*.test.ts'], testTimeout: 20_000 } },
       { extends: true, test: { name: 'examples', include: ['examples/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 } },
-      // A browser and a server share few cores: one file at a time, and after the quick projects.
+      // A browser and a server share few cores: one file at a time, and after the quick projects. In CI a test has a second
+      // try, and the end of the output names those that needed it; whoever works on one sees it fail at once.
       {
         extends: true,
-        test: { name: 'browser', include: ['e2e/**/*.test.ts'], testTimeout: 120_000, hookTimeout: 120_000, fileParallelism: false, sequence: { groupOrder: 1 } },
+        test: {
+          name: 'browser',
+          include: ['e2e/**/*.test.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          fileParallelism: false,
+          retry: process.env['CI'] ? 1 : 0,
+          sequence: { groupOrder: 1 },
+        },
       },
     ],
   },

@@ -13,7 +13,8 @@ export const webFolder = join(import.meta.dirname, '../../../web/dist');
  * is. The client's router knows the rest.
  */
 export async function addStatic(app: FastifyInstance, { doorkeeper, folder = webFolder }: { doorkeeper: Doorkeeper; folder?: string }): Promise<void> {
-  await app.register(fastifyStatic, { root: folder, serve: false, suppressWarning: true, cacheControl: false, dotfiles: 'deny', index: false });
+  // What the build lays beside a file, `.br` and `.gz`, is sent in its place to who can read it.
+  await app.register(fastifyStatic, { root: folder, serve: false, suppressWarning: true, cacheControl: false, preCompressed: true, dotfiles: 'deny', index: false });
 
   app.get('/*', async (request, reply) => {
     const path = pathOf(request);

@@ -9,8 +9,12 @@ export interface ServerInfo {
 
 const server = ref<ServerInfo>();
 const failed = ref(false);
+let loading: Promise<void> | undefined;
 
-async function load() {
+/** Asked twice at once, it is one request. */
+const load = (): Promise<void> => (loading ??= ask().finally(() => (loading = undefined)));
+
+async function ask(): Promise<void> {
   try {
     const answer = await fetch('/api/server');
     if (!answer.ok) throw new Error(`GET /api/server answered ${answer.status}`);

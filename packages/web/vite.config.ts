@@ -2,13 +2,14 @@ import vue from '@vitejs/plugin-vue';
 import { defineConfig } from 'vite';
 import { chunkGroups } from './vite-chunks.ts';
 import { compressed } from './vite-compress.ts';
+import { serviceWorker } from './vite-worker.ts';
 
 /** Where `vite dev` finds the server. */
 const server = process.env['KITH_SERVER'] ?? 'http://127.0.0.1:7300';
 
 export default defineConfig({
   root: import.meta.dirname,
-  plugins: [vue(), compressed()],
+  plugins: [vue(), serviceWorker(), compressed()],
   define: {
     __VUE_OPTIONS_API__: false,
     __VUE_PROD_DEVTOOLS__: false,

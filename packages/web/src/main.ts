@@ -8,3 +8,6 @@ import { router } from './router.ts';
 // The replica and the texts come from this device, so the first picture is already the real one.
 await Promise.all([setLanguage(firstLanguage()), useSession().resume()]);
 createApp(App).use(i18n).use(router).mount('#app');
+
+// Not needed for the first picture, so it does not compete with it.
+setTimeout(() => void import('./composables/useServiceWorker.ts').then(({ useServiceWorker }) => useServiceWorker()), 1_000);

@@ -35,7 +35,7 @@ export function pagePolicy(origin: string): string {
     "form-action 'self'",
     "frame-ancestors 'none'",
     "require-trusted-types-for 'script'",
-    // The name under which Vue's runtime makes its templates.
-    'trusted-types vue',
+    // Under which Vue's runtime makes its templates, and the client names its service worker.
+    'trusted-types vue kith-worker',
   ].join('; ');
 }

@@ -132,7 +132,7 @@ describe('[4.4] headers', () => {
       'frame-ancestors': "'none'",
       'base-uri': "'none'",
       'require-trusted-types-for': "'script'",
-      'trusted-types': 'vue',
+      'trusted-types': 'vue kith-worker',
     });
     expect(policy).not.toContain('unsafe');
   });

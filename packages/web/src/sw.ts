@@ -1,0 +1,4 @@
+/** The service worker. What it does is in the modules it imports; the build makes one file of them. */
+import { keepShell } from './sw-shell.ts';
+
+keepShell();

@@ -132,6 +132,15 @@ test.each(['worker', 'direct', 'postgres'] as const)(
   },
 );
 
+test('[CR9] a core that was closed ends its thread by itself', async () => {
+  const ended = new Promise((resolve) => process.once('worker', (worker) => worker.once('exit', resolve)));
+  const host = await Host.open(configIn(folder()), 'worker');
+  await host.guest('Anna');
+  await host.core.close();
+  // 1: it was stopped from outside.
+  expect(await ended).toBe(0);
+});
+
 test('[CR1] a core answers and publishes the same in a worker, in this thread, and on PostgreSQL', { timeout: 60_000 }, async () => {
   const { url, drop } = await createTestDatabase();
   const hosts = [
@@ -391,7 +400,9 @@ describe.each(beside)('a core, %s', (engine) => {
     expect(acked.length).toBeGreaterThan(10);
     expect(all('published')).toEqual(acked);
     const told = all<{ clientId: string }>('told');
-    expect(told.length).toBeGreaterThanOrEqual(5);
+    // Of the commit that failed at least one; how many share a commit is up to the moment.
+    expect(told.length).toBeGreaterThan(2);
+    expect(told.slice(-2).map(({ clientId }) => clientId)).toEqual(['message-later-0', 'message-later-1']);
     // No reply is written for these: the connection is closed, and the client asks again with the same client id.
     for (const one of told) expect(one).toMatchObject({ error: 'busy', effects: [{ do: 'close', as: 'tryLater' }] });
 

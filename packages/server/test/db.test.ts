@@ -467,7 +467,8 @@ describe('PostgreSQL, a server', () => {
         return first;
       });
     expect(await Promise.all([crossing('left', 'right'), crossing('right', 'left')])).toEqual(['left', 'right']);
-    expect(runs).toBe(3);
+    // PostgreSQL lets one of two go, and on a busy machine may find the same two once more.
+    expect(runs).toBeGreaterThanOrEqual(3);
     expect(await db.read(async (q) => [(await find(q, 'left'))!.version, (await find(q, 'right'))!.version])).toEqual([2, 2]);
   });
 

@@ -6,6 +6,9 @@ import type { Answer, Core, Identity, Publication, Topic } from './core.ts';
 import type { Fault } from './local-core.ts';
 import { type AsyncCall, type ToGateway, type ToWorker, batched } from './worker-port.ts';
 
+/** Milliseconds that the thread gets to end by itself, once its core is closed. */
+const endMs = 2_000;
+
 /** @throws DatabaseError */
 export async function openWorkerCore(config: Config, onFault: (fault: Fault) => void): Promise<Core> {
   const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: { config }, name: 'kith-core' });
@@ -74,8 +77,12 @@ class WorkerCore implements Core {
   onFatal: Core['onFatal'] = (listener) => void (this.#fatal = listener);
 
   async close(): Promise<void> {
+    const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
     await this.#call('close');
     this.#closed = true;
-    await this.#worker.terminate();
+    // Ended from here, a thread is stopped in the middle of what it lets go of, native code included.
+    const late = setTimeout(() => void this.#worker.terminate(), endMs);
+    await ended;
+    clearTimeout(late);
   }
 }

@@ -32,10 +32,12 @@ async function serve(config: Config): Promise<void> {
       if ('tell' in message) core[message.tell](message.who);
       else {
         const { id } = message;
-        (core[message.call] as (...args: unknown[]) => Promise<unknown>)(...message.args).then(
+        const answered = (core[message.call] as (...args: unknown[]) => Promise<unknown>)(...message.args).then(
           (value) => send({ id, value }),
           (error: unknown) => send({ id, failed: error instanceof Error ? error.message : String(error), ...(error instanceof RequestError && { code: error.code }) }),
         );
+        // Nothing but the port keeps this thread alive then. The answer goes first: it is sent at the end of this turn.
+        if (message.call === 'close') void answered.then(() => setImmediate(() => port.close()));
       }
     }
   });

@@ -89,7 +89,7 @@ function words(schema: JsonSchema): string {
   if (Array.isArray(type)) return type.map((one) => words({ ...schema, type: one })).join(' or ');
   switch (type) {
     case 'string':
-      return pattern ? `text like \`${pattern}\`` : `text${between(schema.minLength, schema.maxLength)}`;
+      return `text${pattern ? ` like \`${pattern}\`` : ''}${between(schema.minLength, schema.maxLength)}`;
     case 'integer':
       return `whole number${between(schema.minimum, schema.maximum)}`;
     case 'boolean':

@@ -1,5 +1,7 @@
 import * as z from 'zod/mini';
 import * as f from './method.ts';
+import { units } from './length.ts';
+import { limits } from './limits.ts';
 import { method } from './method.ts';
 import { user } from './users.ts';
 
@@ -34,7 +36,7 @@ export const authMethods = {
       avatar: z.optional(f.avatar),
       device,
       /** From an invite or set-up link; needed where registration is by invitation. */
-      invite: z.optional(z.string().check(z.maxLength(64))),
+      invite: z.optional(f.invite),
     }),
     signedIn,
     { access: 'public', durable: true },
@@ -42,14 +44,19 @@ export const authMethods = {
   'auth.login': method('Signs in.', z.strictObject({ handle: f.handle, password: f.anyPassword, device }), signedIn, { access: 'public', durable: true }),
   'auth.guest': method(
     'A real user with a token and no password, to be claimed later.',
-    z.strictObject({ name: f.name, avatar: z.optional(f.avatar), device, invite: z.optional(z.string().check(z.maxLength(64))) }),
+    z.strictObject({ name: f.name, avatar: z.optional(f.avatar), device, invite: z.optional(f.invite) }),
     signedIn,
     { access: 'public', durable: true },
   ),
-  'auth.exchange': method('Trades a JWT signed by the operator’s own site for a session, once.', z.strictObject({ jwt: z.string().check(z.maxLength(8_192)), device }), signedIn, {
-    access: 'public',
-    durable: true,
-  }),
+  'auth.exchange': method(
+    'Trades a JWT signed by the operator’s own site for a session, once.',
+    z.strictObject({ jwt: z.string().check(units(0, limits.jwt)), device }),
+    signedIn,
+    {
+      access: 'public',
+      durable: true,
+    },
+  ),
   'auth.claim': method('Gives a guest a handle and a password. Id, friends and messages stay.', z.strictObject({ handle: f.handle, password: f.password }), z.object({ user }), {
     durable: true,
   }),

@@ -2,6 +2,8 @@ import * as z from 'zod/mini';
 import { type ErrorBody, RequestError } from './codes.ts';
 import type { Entity } from './entities.ts';
 import { parseJson } from './json.ts';
+import { units } from './length.ts';
+import { limits } from './limits.ts';
 import { type MethodName, type Params, type SignalName, type SignalOf, methods } from './registry.ts';
 import type { StreamId } from './streams.ts';
 
@@ -28,8 +30,8 @@ export interface Heads {
 export type ServerFrame = Reply | Push | Signal | Heads;
 
 const request = z.strictObject({
-  id: z.string().check(z.minLength(1), z.maxLength(64)),
-  method: z.string().check(z.maxLength(64)),
+  id: z.string().check(units(1, limits.requestId)),
+  method: z.string().check(units(0, limits.requestId)),
   params: z.optional(z.unknown()),
 });
 
@@ -66,7 +68,7 @@ function describe(issue: z.core.$ZodIssue): string {
     case 'too_small':
       return `must be at least ${issue.minimum}${unit(issue.origin)}`;
     case 'invalid_format':
-      return 'has characters or a length that are not allowed';
+      return 'has characters that are not allowed';
     case 'invalid_value':
       return `must be one of ${issue.values.map(String).join(', ')}`;
     case 'custom':
@@ -76,7 +78,7 @@ function describe(issue: z.core.$ZodIssue): string {
   }
 }
 
-const unit = (origin: string): string => (origin === 'string' ? ' characters' : origin === 'array' ? ' entries' : '');
+const unit = (origin: string): string => (origin === 'string' ? ' UTF-16 units' : origin === 'array' ? ' entries' : '');
 
 /** What a client reads. The server is trusted to keep the shape; anything else is undefined. */
 export function decodeServerFrame(text: string): ServerFrame | undefined {

@@ -17,6 +17,20 @@ export const limits = {
   messageText: 8_000,
   /** Marks that may pile up on one base character before the text counts as abuse. */
   combiningMarks: 8,
+  /** UTF-16 units of an id made by the server. */
+  id: 64,
+  /** UTF-16 units of the id of a request, and of its method. */
+  requestId: 64,
+  clientIdMin: 8,
+  clientIdMax: 64,
+  /** UTF-16 units of what a picture is drawn from. */
+  avatar: 64,
+  /** UTF-16 units of credentials: a code by which people register, a session's token, another site's JWT. */
+  invite: 64,
+  token: 128,
+  jwt: 8_192,
+  /** UTF-16 units of the name of a time zone. */
+  timeZone: 64,
   attachments: 10,
   /** Bytes of one file, unless the operator says otherwise. */
   fileBytes: 104_857_600,

@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
+import { units } from './length.ts';
 import { limits } from './limits.ts';
-import { isBodyText, isNameText } from './text.ts';
+import { isBodyText, isNameText, normalizeName, pilesMarks } from './text.ts';
 
 /** Who may call a method before its own rules are asked. */
 export type Access = 'public' | 'session' | 'operator';
@@ -30,32 +31,41 @@ export function method<P extends z.ZodMiniType, R extends z.ZodMiniType>(
 
 // ── Fields that several features use ────────────────────────────────────────────────────────────────────────────────
 
-const matches = (pattern: RegExp) => z.regex(pattern);
+const token = (min: number, max: number, pattern: RegExp) => z.string().check(units(min, max), z.regex(pattern));
 
 /** Ids are made by the server: opaque text to everybody else. */
-export const id = z.string().check(matches(/^[A-Za-z0-9-]{1,64}$/));
-export const clientId = z.string().check(matches(/^[A-Za-z0-9_-]{8,64}$/));
-export const streamId = z.string().check(matches(/^(?:conversation|user):[A-Za-z0-9-]{1,64}$/));
+export const id = token(1, limits.id, /^[A-Za-z0-9-]+$/);
+export const clientId = token(limits.clientIdMin, limits.clientIdMax, /^[A-Za-z0-9_-]+$/);
+export const streamId = z.string().check(z.regex(/^(?:conversation|user):[A-Za-z0-9-]{1,64}$/));
 /** Position of a message in its conversation: 1, 2, 3 … */
 export const seq = z.int().check(z.minimum(0));
 export const version = z.int().check(z.minimum(0));
 /** Milliseconds since 1970, by the server's clock. */
 export const time = z.int().check(z.minimum(0));
-export const handle = z.string().check(matches(/^[a-z0-9_.-]{2,32}$/));
-export const password = z.string().check(z.minLength(limits.passwordMin), z.maxLength(limits.passwordMax));
+export const handle = token(limits.handleMin, limits.handleMax, /^[a-z0-9_.-]+$/);
+export const password = z.string().check(units(limits.passwordMin, limits.passwordMax));
 /** Where a password is only compared, any length is a wrong password, not a wrong shape; the bound keeps hashing cheap. */
-export const anyPassword = z.string().check(z.minLength(1), z.maxLength(limits.passwordMax));
+export const anyPassword = z.string().check(units(1, limits.passwordMax));
 /** What the generated picture is drawn from, or later the id of an uploaded one. Empty: drawn from the id. */
-export const avatar = z.string().check(matches(/^[A-Za-z0-9:_-]{0,64}$/));
+export const avatar = token(0, limits.avatar, /^[A-Za-z0-9:_-]*$/);
+export const invite = z.string().check(units(0, limits.invite));
 
-const nameOf = (max: number) => z.string().check(z.minLength(1), z.maxLength(max), z.refine(isNameText, { error: 'not a name that can be shown' }));
-const bodyOf = (max: number, min = 0) => z.string().check(z.minLength(min), z.maxLength(max), z.refine(isBodyText, { error: 'contains characters that are not text' }));
+const marks = z.refine<string>((text) => !pilesMarks(text), { error: `has more than ${limits.combiningMarks} marks on one character` });
+/** Taken as it will be stored, and measured like that: normalised, a text has more or fewer units. */
+const nameOf = (max: number, min = 1) =>
+  z.string().check(
+    marks,
+    z.refine((text) => (min === 0 && text === '') || isNameText(text), { error: 'not a name that can be shown', abort: true }),
+    z.overwrite(normalizeName),
+    units(min, max),
+  );
+const bodyOf = (max: number, min = 0) => z.string().check(units(min, max), marks, z.refine(isBodyText, { error: 'contains characters that are not text' }));
 
 export const name = nameOf(limits.name);
 export const title = nameOf(limits.title);
 export const bio = bodyOf(limits.bio);
 export const note = bodyOf(limits.note);
-export const remark = z.union([z.literal(''), nameOf(limits.remark)]);
+export const remark = nameOf(limits.remark, 0);
 export const device = bodyOf(limits.device);
 export const draftText = bodyOf(limits.messageText);
 export const messageText = bodyOf(limits.messageText, 1);

@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
 import * as f from './method.ts';
+import { units } from './length.ts';
 import { limits } from './limits.ts';
 import { method } from './method.ts';
 import { entity } from './entities.ts';
@@ -11,7 +12,7 @@ export const syncMethods = {
   hello: method(
     'The first frame of every connection. The token may be left out where the handshake carried a cookie or a Bearer header.',
     z.strictObject({
-      token: z.optional(z.string().check(z.maxLength(128))),
+      token: z.optional(z.string().check(units(0, limits.token))),
       device: z.optional(f.device),
       /** Protocol version; this page is 1. */
       protocol: z.optional(z.int()),

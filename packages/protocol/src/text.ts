@@ -7,8 +7,11 @@ const controls = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/;
 const invisible = /[\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]|[\u{e0000}-\u{e007f}]/u;
 const piledMarks = new RegExp(`\\p{M}{${limits.combiningMarks + 1}}`, 'u');
 
+/** Does a character carry more marks than any script needs? */
+export const pilesMarks = (text: string): boolean => piledMarks.test(text);
+
 /** May this be the body of a message or a note? */
-export const isBodyText = (text: string): boolean => text.isWellFormed() && !controls.test(text) && !piledMarks.test(text);
+export const isBodyText = (text: string): boolean => text.isWellFormed() && !controls.test(text) && !pilesMarks(text);
 
 /** May this be shown as a name or a title, alone on a line? Zero-width joiners inside emoji are allowed. */
 export function isNameText(text: string): boolean {

@@ -115,7 +115,7 @@ export const auth: Handlers<'auth.register' | 'auth.login' | 'auth.guest' | 'aut
 
 /** Whose token is this? Also keeps the time of its last use, at most once an hour. */
 export async function authenticate(log: Log, config: Config, token: string): Promise<Identity | undefined> {
-  if (token.length > 128) return undefined;
+  if (token.length > limits.token) return undefined;
   const row = await log.db.read((q) => q.selectFrom('sessions').selectAll().where('token_hash', '=', sha256(token)).where('ended_at', 'is', null).executeTakeFirst());
   if (!row) return undefined;
   const now = log.now();
@@ -198,7 +198,6 @@ interface NewUser {
 async function createUser(context: Context, given: NewUser): Promise<Result<'auth.register'>> {
   const userId = newId();
   const own = userStream(userId);
-  const name = normalizeName(given.name);
   // Everybody's place for announcements is one of many; found before, so that only the new person's stream is locked.
   const announcements = await context.read(announcementsId);
   return context.commit([], async (c) => {
@@ -209,7 +208,7 @@ async function createUser(context: Context, given: NewUser): Promise<Result<'aut
       id: userId,
       version: c.version(own),
       handle: given.handle ?? null,
-      name,
+      name: given.name,
       avatar: given.avatar ?? '',
       bio: '',
       password: given.password ?? null,

@@ -1,4 +1,4 @@
-import { type Conversation, type Inbox, RequestError, type StreamId, conversationStream, limits, normalizeName, parseStream, userStream } from '@kith/protocol';
+import { type Conversation, type Inbox, RequestError, type StreamId, conversationStream, limits, parseStream, userStream } from '@kith/protocol';
 import { readPair, requireGroupAdmin, requireMayWrite, requireMember, requirePerson } from '../core/access.ts';
 import { appendLine } from '../core/append.ts';
 import { type Context, type Handlers, newId } from '../core/context.ts';
@@ -51,11 +51,11 @@ export const conversations: Handlers<
     const others = [...new Set(memberIds)].filter((id) => id !== userId);
     const id = newId();
     const conversation = await context.commit([userId, ...others].map(userStream), async (c) => {
-      const begun = await begin(c, { id, type: 'group', title: normalizeName(title), avatar, createdBy: userId, directKey: null, clientId: clientId ?? null });
+      const begun = await begin(c, { id, type: 'group', title, avatar, createdBy: userId, directKey: null, clientId: clientId ?? null });
       if (!begun) throw c.unchanged(undefined);
       const newcomers = await findNewcomers(c, userId, others);
       await join(c, { id, type: 'group' }, [{ userId, role: 'owner' } satisfies Newcomer, ...newcomers]);
-      await appendLine(c, id, userId, { type: 'created', title: normalizeName(title), userIds: newcomers.map((newcomer) => newcomer.userId) });
+      await appendLine(c, id, userId, { type: 'created', title, userIds: newcomers.map((newcomer) => newcomer.userId) });
       return readConversation(c.q, id);
     });
     if (conversation) return { conversation };
@@ -73,7 +73,7 @@ export const conversations: Handlers<
       async (c) => {
         await requireGroupAdmin(c.q, conversationId, context.userId);
         const before = await readConversation(c.q, conversationId);
-        const after = { title: title === undefined ? before.title : normalizeName(title), avatar: avatar ?? before.avatar };
+        const after = { title: title ?? before.title, avatar: avatar ?? before.avatar };
         if (after.title === before.title && after.avatar === before.avatar) throw c.unchanged({ conversation: before });
         await c.q
           .updateTable('conversations')

@@ -53,9 +53,9 @@ export const friends: Handlers<'friend.request' | 'friend.accept' | 'friend.refu
 
   'friend.remark': (context, { userId, remark }) =>
     change(context, userId, async ({ c, mine, setMine }) => {
-      if (mine.remark === remark.trim()) return;
+      if (mine.remark === remark) return;
       await requirePerson(c.q, userId);
-      await setMine({ remark: remark.trim() });
+      await setMine({ remark: remark });
     }),
 
   'block.add': (context, { userId }) =>

@@ -1,4 +1,4 @@
-import { RequestError, conversationStream, limits, normalizeName, userStream } from '@kith/protocol';
+import { RequestError, conversationStream, limits, userStream } from '@kith/protocol';
 import { requireMember } from '../core/access.ts';
 import { type Handlers, newId } from '../core/context.ts';
 import { readConversation, readProfiles, toConversation } from '../core/entities.ts';
@@ -30,7 +30,7 @@ export const rooms: Handlers<'room.list' | 'room.create' | 'room.join' | 'room.o
     const stream = conversationStream(id);
     const conversation = await context.commit([userStream(userId)], async (c) => {
       await c.begin(stream);
-      const values = { title: normalizeName(title), avatar, created_by: userId, created_at: c.now, member_count: 0, direct_key: null, client_id: null };
+      const values = { title, avatar, created_by: userId, created_at: c.now, member_count: 0, direct_key: null, client_id: null };
       await c.q
         .insertInto('conversations')
         .values({ id, version: c.version(stream), type: 'room', ...values })

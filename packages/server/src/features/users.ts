@@ -1,4 +1,4 @@
-import { RequestError, limits, normalizeName, userStream } from '@kith/protocol';
+import { RequestError, limits, userStream } from '@kith/protocol';
 import { requireMember, visiblePeople } from '../core/access.ts';
 import type { Handlers } from '../core/context.ts';
 import { profileColumns, readUser, toProfile } from '../core/entities.ts';
@@ -49,7 +49,7 @@ export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.
     const seen = name !== undefined || avatar !== undefined;
     return context.commit(seen ? (q) => streamsThatShow(q, userId) : [own], async (c) => {
       const before = await readUser(c.q, userId);
-      const after = { name: name === undefined ? before.name : normalizeName(name), avatar: avatar ?? before.avatar, bio: bio ?? before.bio, accepts: accepts ?? before.accepts };
+      const after = { name: name ?? before.name, avatar: avatar ?? before.avatar, bio: bio ?? before.bio, accepts: accepts ?? before.accepts };
       if (Object.entries(after).every(([field, value]) => before[field as keyof typeof after] === value)) throw c.unchanged({ user: before });
       await c.q
         .updateTable('users')

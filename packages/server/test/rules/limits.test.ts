@@ -11,18 +11,27 @@ type Proof = ((place: Place) => Promise<void>) | { by: string } | 'bounds nothin
 const refusal = async (place: Place, token: string, method: MethodName, params: object): Promise<ErrorBody | undefined> =>
   (await place.server.post(method, params, { token })).json<{ error?: ErrorBody }>().error;
 
-/** A text field takes so many units and not one more, and says how many. */
+/** A text field takes so many units and not one more, of letters and of emoji, which have two each, and says how many. */
 const units =
-  (max: number, method: MethodName, field: string, others: (place: Place) => Promise<object>) =>
+  (max: number, method: MethodName, field: string, others: (place: Place) => Promise<object>, texts = ['x', '😀']) =>
   async (place: Place): Promise<void> => {
     const anna = await place.server.register(unique('anna'), { password });
-    const params = async (length: number) => ({ ...(await others(place)), [field]: 'x'.repeat(length) });
-    expect(await refusal(place, anna.token, method, await params(max))).toBeUndefined();
-    expect(await refusal(place, anna.token, method, await params(max + 1))).toMatchObject({
-      code: 'bad_request',
-      path: `params.${field}`,
-      message: expect.stringContaining(String(max)),
-    });
+    for (const text of texts) {
+      const most = text.repeat(max / text.length);
+      expect(await refusal(place, anna.token, method, { ...(await others(place)), [field]: most })).toBeUndefined();
+      expect(await refusal(place, anna.token, method, { ...(await others(place)), [field]: `${most}x` })).toMatchObject(tooLong(max, `params.${field}`));
+    }
+  };
+const tooLong = (max: number, path: string) => ({ code: 'bad_request', path, message: `${path}: must be at most ${max} UTF-16 units` });
+const tooShort = (min: number, path: string) => ({ code: 'bad_request', path, message: `${path}: must be at least ${min} UTF-16 units` });
+/** A token takes so many units, though none as long means anything, and not one more. */
+const tokenUnits =
+  (max: number, method: MethodName, field: string, others: object = {}) =>
+  async (place: Place): Promise<void> => {
+    const anna = await place.server.guest();
+    const ask = (length: number) => refusal(place, anna.token, method, { ...others, [field]: 'x'.repeat(length) });
+    expect(await ask(max)).not.toMatchObject(tooLong(max, `params.${field}`));
+    expect(await ask(max + 1)).toMatchObject(tooLong(max, `params.${field}`));
   };
 /** A list takes so many entries and not one more, and says how many. */
 const entries =
@@ -66,24 +75,42 @@ const proofs: { [L in LimitName]: Proof } = {
   jsonDepth: { by: 'packages/server/test/rules/requests.test.ts' },
   messageText: { by: 'packages/server/test/rules/messages.test.ts' },
   combiningMarks: { by: 'packages/server/test/rules/requests.test.ts' },
+  id: tokenUnits(limits.id, 'user.get', 'userId'),
+  async requestId(place) {
+    const { client } = await place.guest();
+    expect((await client.request('session.list', {}, 'x'.repeat(limits.requestId))).error).toBeUndefined();
+    client.send({ id: 'x'.repeat(limits.requestId + 1), method: 'session.list' });
+    expect((await client.reply('')).error).toMatchObject(tooLong(limits.requestId, 'id'));
+  },
+  async clientIdMin(place) {
+    const { anna, conversationId } = await place.direct();
+    const send = (length: number) => refusal(place, anna.token, 'message.send', { conversationId, type: 'text', text: 'hello', clientId: 'x'.repeat(length) });
+    expect(await send(limits.clientIdMin)).toBeUndefined();
+    expect(await send(limits.clientIdMin - 1)).toMatchObject(tooShort(limits.clientIdMin, 'params.clientId'));
+  },
+  clientIdMax: units(limits.clientIdMax, 'conversation.create', 'clientId', async () => ({ title: 'Club', memberIds: [] }), ['x']),
+  avatar: units(limits.avatar, 'user.update', 'avatar', async () => ({}), ['x']),
+  invite: tokenUnits(limits.invite, 'auth.guest', 'invite', { name: 'Gast' }),
+  async token({ server }) {
+    const hello = async (length: number) => (await (await server.socket()).request('hello', { token: 'x'.repeat(length) })).error;
+    expect(await hello(limits.token)).toMatchObject({ code: 'unauthenticated' });
+    expect(await hello(limits.token + 1)).toMatchObject(tooLong(limits.token, 'params.token'));
+  },
+  jwt: tokenUnits(limits.jwt, 'auth.exchange', 'jwt'),
+  timeZone: tokenUnits(limits.timeZone, 'settings.update', 'timeZone'),
   attachments: 'bounds nothing yet',
   fileBytes: 'bounds nothing yet',
   async handleMin(place) {
     const register = (handle: string) => place.server.call('auth.register', { handle, password, name: 'Anna' });
     expect((await register('x'.repeat(limits.handleMin))).user.handle).toHaveLength(limits.handleMin);
-    await expect(register('x'.repeat(limits.handleMin - 1))).rejects.toMatchObject({ code: 'bad_request', extra: { path: 'params.handle' } });
+    await expect(register('x'.repeat(limits.handleMin - 1))).rejects.toMatchObject({ message: tooShort(limits.handleMin, 'params.handle').message });
   },
   handleMax: { by: 'packages/server/test/rules/sign-in.test.ts' },
   name: units(limits.name, 'user.update', 'name', nothing),
   title: units(limits.title, 'conversation.create', 'title', async () => ({ memberIds: [] })),
   bio: units(limits.bio, 'user.update', 'bio', nothing),
   note: units(limits.note, 'friend.request', 'note', somebody),
-  async remark(place) {
-    const [anna, bert] = [await place.server.guest(), await place.server.guest()];
-    const remark = (length: number) => refusal(place, anna.token, 'friend.remark', { userId: bert.id, remark: 'x'.repeat(length) });
-    expect(await remark(limits.remark)).toBeUndefined();
-    expect(await remark(limits.remark + 1)).toMatchObject({ code: 'bad_request', path: 'params.remark' });
-  },
+  remark: units(limits.remark, 'friend.remark', 'remark', somebody),
   device: units(limits.device, 'auth.guest', 'device', async () => ({ name: 'Gast' })),
   async passwordMin(place) {
     const register = async (length: number) =>
@@ -253,6 +280,34 @@ describe.each(engines)('limits on %s', (engine) => {
   test.each(names.filter((name) => typeof proofs[name] === 'function'))('[LI1] %s is enforced, and the answer says how many', async (name) => {
     await (proofs[name] as (place: Place) => Promise<void>)(place);
     expect.hasAssertions();
+  });
+});
+
+describe.each(engines)('lengths on %s', (engine) => {
+  const place = usePlace({ engine });
+
+  test('[LI2] a name is measured as it is stored: normalised', async () => {
+    const anna = await place.person();
+    const rename = async (name: string) => (await anna.call('user.update', { name })).user.name;
+    // Composed, two units become one; of some letters the composed form is the longer one.
+    expect(await rename('e\u0301'.repeat(limits.name))).toBe('\u00e9'.repeat(limits.name));
+    expect(await rename(`${' '.repeat(limits.name)}x`)).toBe('x');
+    await expect(rename('\u0958'.repeat(limits.name / 2 + 1))).rejects.toMatchObject({ message: tooLong(limits.name, 'params.name').message });
+    expect(await rename('\u0958'.repeat(limits.name / 2))).toHaveLength(limits.name);
+    const bert = await place.server.guest();
+    expect((await anna.call('friend.remark', { userId: bert.id, remark: ' Jose\u0301  from  work ' })).friend.remark).toBe('Jos\u00e9 from work');
+    expect((await anna.call('friend.remark', { userId: bert.id, remark: '' })).friend.remark).toBe('');
+  });
+
+  test('[LI2] text of a message and a password are measured in UTF-16 units too', async () => {
+    const { anna, conversationId } = await place.direct();
+    const most = '😀'.repeat(limits.messageText / 2);
+    await anna.say(conversationId, most);
+    await expect(anna.say(conversationId, `${most}x`)).rejects.toMatchObject({ message: tooLong(limits.messageText, 'params.text').message });
+    expect(await refusal(place, anna.token, 'draft.set', { conversationId, base: 0, text: `${most}x` })).toMatchObject(tooLong(limits.messageText, 'params.text'));
+    const register = (given: string) => place.server.call('auth.register', { handle: unique('anna'), name: 'Anna', password: given });
+    await register('😀😎😇😍😂');
+    await expect(register(`${'😀😎'.repeat(limits.passwordMax / 4)}x`)).rejects.toMatchObject({ message: tooLong(limits.passwordMax, 'params.password').message });
   });
 });
 

@@ -45,7 +45,7 @@ describe.each(engines)('signing in on %s', (engine) => {
     }
   });
 
-  test('[AU1] a password is 10 to 128 characters, of any kind and none cut off', async () => {
+  test('[AU1] a password is 10 to 128 units, of any kind and none cut off', async () => {
     for (const given of ['1234567890', 'p'.repeat(64) + 'q'.repeat(64), 'пароль длинный', ' leading and trailing ']) {
       const handle = unique('anna');
       await register(handle, given);

@@ -9,8 +9,12 @@ export const limits = {
   unauthenticatedBytes: 4_096,
   /** Milliseconds that a socket may stay silent before its hello. */
   helloMs: 10_000,
-  /** Bytes queued towards one connection before it counts as a slow consumer. */
+  /** Bytes queued towards one connection beyond which it is behind: its requests wait, and in time it counts as a slow consumer. */
   outboundBytes: 1_048_576,
+  /** Milliseconds that a connection may be behind. */
+  outboundMs: 10_000,
+  /** Bytes queued towards one connection, whatever they came from: beyond, it goes at once. */
+  outboundMost: 8_388_608,
   /** Levels of nesting in any JSON we read. */
   jsonDepth: 12,
   /** UTF-16 units of one message's text. */

@@ -60,11 +60,21 @@ type State =
 
 /** Requests of one connection that wait for their reply. */
 const inFlightLimit = 256;
+/** UTF-16 units of those of them that were not taken up yet. */
+const waitingUnits = 1_048_576;
 /** Connections of one person. */
 const connectionsPerPerson = 20;
 /** Milliseconds for one message to arrive in full, once begun. */
 const messageMs = 10_000;
 const protocolVersion = 1;
+
+/** A request that waits to be taken up. */
+interface Asked {
+  id: string;
+  text: string;
+  /** May its reply be as large as a page? Those to sends and to what is fleeting are small. */
+  large: boolean;
+}
 
 /** One socket: from the end of its handshake to its last byte. */
 export class Connection implements Follower {
@@ -79,6 +89,13 @@ export class Connection implements Follower {
   readonly #rates = new ConnectionRates();
   #state: State;
   #inFlight = 0;
+  /** Of the requests in flight those that the core has not been asked yet, in the order in which they came. */
+  readonly #asked: Asked[] = [];
+  #askedUnits = 0;
+  /** Of the requests in flight those that the core is asked, and whose replies may be large. */
+  #large = 0;
+  /** Since when more than `limits.outboundBytes` wait to be sent, as far as `checkDeadlines` knows. */
+  #behindSince: number | undefined;
   /** Bytes received before the hello was believed. */
   #strangerBytes = 0;
   /** Since when a message is arriving in parts. */
@@ -95,7 +112,12 @@ export class Connection implements Follower {
     this.peer = peer;
     this.#device = peer.device;
     this.#state = { at: 'awaiting-hello', since: around.clock.now() };
-    this.#queue = new SendQueue(socket, around.writer, () => this.#hit('outbound', 'tooSlow'));
+    this.#queue = new SendQueue(
+      socket,
+      around.writer,
+      () => this.#hit('outbound', 'tooSlow'),
+      () => this.#takeUp(),
+    );
     ws.on('message', (data: Buffer, isBinary: boolean) => this.#onMessage(data, isBinary));
     ws.on('ping', () => this.#onPing());
     ws.on('pong', () => this.#onPong());
@@ -158,8 +180,10 @@ export class Connection implements Follower {
     if (this.#state.at === 'ready' && this.changed === undefined) void this.#refollow(this.#state.identity);
   }
 
-  /** Often: ends who is late with the hello, or with the rest of a message. */
+  /** Often: ends who is late with the hello, with the rest of a message, or with taking what is sent. */
   checkDeadlines(now: number): void {
+    if (this.#queue.bytes <= limits.outboundBytes) this.#behindSince = undefined;
+    else if (now - (this.#behindSince ??= now) >= limits.outboundMs) return this.#hit('outbound', 'tooSlow');
     if (this.#state.at === 'awaiting-hello' && now - this.#state.since >= limits.helloMs) this.#hit('hello-late', 'helloLate');
     else if (this.#partialSince !== undefined && now - this.#partialSince >= messageMs) this.#hit('incomplete-message', 'policy');
   }
@@ -232,26 +256,40 @@ export class Connection implements Follower {
     const { clock, limited, metrics } = this.#around;
     const { id, method } = peek(text);
     if (method === 'hello') return this.#refuse(id, 'bad_request', 'policy');
-    if (limited) {
-      const now = clock.now();
-      const rate = rateOf(method);
-      const wait = this.#rates.take(rate, now);
-      const full = this.#inFlight >= inFlightLimit;
-      if (wait > 0 || full) {
-        metrics.limitHit(full ? 'in-flight' : rate);
-        if (this.#rates.refused(now)) return this.#refuse(id, 'rate_limited', 'tooMany');
-        return this.#reply({ id, error: new RequestError('rate_limited', { retryAfterMs: Math.max(wait, full ? 1_000 : 0) }).toBody() });
-      }
+    const rate = rateOf(method);
+    const now = clock.now();
+    const wait = limited ? this.#rates.take(rate, now) : 0;
+    const full = (limited && this.#inFlight >= inFlightLimit) || this.#askedUnits + text.length > waitingUnits;
+    if (wait > 0 || full) {
+      metrics.limitHit(full ? 'in-flight' : rate);
+      if (limited && this.#rates.refused(now)) return this.#refuse(id, 'rate_limited', 'tooMany');
+      return this.#reply({ id, error: new RequestError('rate_limited', { retryAfterMs: Math.max(wait, full ? 1_000 : 0) }).toBody() });
     }
-    void this.#answer(id, text);
+    this.#inFlight++;
+    this.#asked.push({ id, text, large: rate !== 'send' && rate !== 'fleeting' });
+    this.#askedUnits += text.length;
+    this.#takeUp();
   }
 
-  /** Hands a request to the core, in the order of arrival, and writes the reply. */
-  async #answer(id: string, text: string): Promise<void> {
+  /**
+   * Hands requests to the core in the order of arrival, as long as their replies have room in the queue: one that asks for
+   * much in one breath gets it as fast as it reads. The others wait here, and so do those behind them.
+   */
+  #takeUp(): void {
+    for (let next = this.#asked[0]; next !== undefined && !this.#isGone; next = this.#asked[0]) {
+      if (next.large && this.#queue.bytes + this.#large * limits.pageBytes >= limits.outboundBytes) return;
+      this.#asked.shift();
+      this.#askedUnits -= next.text.length;
+      void this.#answer(next);
+    }
+  }
+
+  /** Hands a request to the core and writes the reply. */
+  async #answer({ id, text, large }: Asked): Promise<void> {
     const { core, clock, metrics } = this.#around;
     const identity = this.#identity!;
     const began = clock.now();
-    this.#inFlight++;
+    if (large) this.#large++;
     let reply: Frame;
     let answer: Answer | undefined;
     try {
@@ -262,6 +300,7 @@ export class Connection implements Follower {
       reply = buildFrame(JSON.stringify({ id, error: this.#ourFault(error) } satisfies Reply));
     }
     this.#inFlight--;
+    if (large) this.#large--;
     metrics.answerSeconds.observe((clock.now() - began) / 1_000);
     if (this.#state.at === 'closing') return;
     // Effects come before the reply; where one ends the connection there is none, and the client asks again.
@@ -269,6 +308,7 @@ export class Connection implements Follower {
     if (close) return this.close(close);
     this.deliver(reply);
     if (answer?.error === 'bad_json' && this.#around.limited && this.#rates.bad(clock.now())) return this.#hit('bad-json', 'policy');
+    this.#takeUp();
     if (this.#state.at === 'draining' && this.#inFlight === 0) this.close('restarting', this.#state.reason);
   }
 
@@ -395,6 +435,7 @@ export class Connection implements Follower {
     const identity = this.#state.at === 'ready' || this.#state.at === 'draining' ? this.#state.identity : undefined;
     this.#state = { at: 'closing', as };
     this.#queue.close();
+    this.#asked.length = 0;
     this.#around.hub.remove(this);
     if (identity) this.#around.core.disconnected(identity);
     this.#around.onGone(this);

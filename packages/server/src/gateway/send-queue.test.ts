@@ -4,8 +4,9 @@ import { PassThrough, type Writable } from 'node:stream';
 import { closeCodes, limits } from '@kith/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import * as ws from 'ws';
-import { startTestServer } from '../../test/harness.ts';
-import { loopTurn } from '../../test/manual-clock.ts';
+import type { Core } from '../core/core.ts';
+import { type Person, type TestClient, type TestServer, coreWith, startTestServer } from '../../test/harness.ts';
+import { ManualClock, loopTurn } from '../../test/manual-clock.ts';
 import { SendQueue, Writer, buildFrame } from './send-queue.ts';
 import { furthestBehind } from './shedding.ts';
 
@@ -81,9 +82,9 @@ describe('a queue towards a socket', () => {
     expect(await received(first.length + second.length + third.length)).toEqual(Buffer.concat([first, second, third]));
   });
 
-  test('[G8] holds 1 MiB, the frame about to be queued included', () => {
-    const frame = buildFrame('x'.repeat(limits.outboundBytes / 4 - 10));
-    expect(frame.length * 4).toBe(limits.outboundBytes);
+  test('[G8] holds 8 MiB, the frame about to be queued included', () => {
+    const frame = buildFrame('x'.repeat(limits.outboundMost / 4 - 10));
+    expect(frame.length * 4).toBe(limits.outboundMost);
     queue.hold();
     for (let n = 0; n < 4; n++) queue.push(frame);
     expect(overflows).toHaveLength(0);
@@ -101,8 +102,8 @@ describe('a queue towards a socket', () => {
       await loopTurn();
     }
     expect(overflows).toHaveLength(1);
-    expect(near.writableLength).toBeLessThanOrEqual(limits.outboundBytes);
-    expect(queue.bytes).toBeGreaterThan(limits.outboundBytes - frame.length);
+    expect(near.writableLength).toBeLessThanOrEqual(limits.outboundMost);
+    expect(queue.bytes).toBeGreaterThan(limits.outboundMost - frame.length);
   });
 
   test('takes what may be lost only while there is room', () => {
@@ -148,6 +149,12 @@ test('[G8] beyond the bound of the process, those furthest behind go, and no mor
   expect(furthestBehind(connections, 100).map(({ backlog }) => backlog)).toEqual([400, 300]);
 });
 
+const largeText = '字'.repeat(limits.messageText);
+const outboundHits = async ({ running }: TestServer): Promise<number> => {
+  const { values } = await running.metrics.registry.getSingleMetric('kith_limit_hits_total')!.get();
+  return values.find(({ labels }) => labels['limit'] === 'outbound')!.value;
+};
+
 test('[CO7] [G8] [N10] a reader that hangs is closed 4008, and nobody else waits for it', async () => {
   await using server = await startTestServer();
   const [ann, bob] = [await server.register('ann'), await server.register('bob')];
@@ -157,15 +164,12 @@ test('[CO7] [G8] [N10] a reader that hangs is closed 4008, and nobody else waits
   const [stalled, healthy, sender] = [await server.connect(ann), await server.connect(ann), await server.connect(bob)];
   stalled.stopReading();
 
-  const outboundHits = async (): Promise<number> => {
-    const { values } = await server.running.metrics.registry.getSingleMetric('kith_limit_hits_total')!.get();
-    return values.find(({ labels }) => labels['limit'] === 'outbound')!.value;
-  };
-  const text = '字'.repeat(limits.messageText);
   let sent = 0;
-  while ((await outboundHits()) === 0) {
+  while ((await outboundHits(server)) === 0) {
     if (sent > 2_000) throw new Error('the stalled reader was never let go');
-    await Promise.all(Array.from({ length: 20 }, () => sender.call('message.send', { conversationId: conversation.id, clientId: `client-id-${sent++}`, type: 'text', text })));
+    await Promise.all(
+      Array.from({ length: 20 }, () => sender.call('message.send', { conversationId: conversation.id, clientId: `client-id-${sent++}`, type: 'text', text: largeText })),
+    );
   }
   await healthy.push((push) => push.stream === stream && push.version >= sent);
   stalled.startReading();
@@ -175,4 +179,95 @@ test('[CO7] [G8] [N10] a reader that hangs is closed 4008, and nobody else waits
   const since = Math.max(0, ...stalled.frames.map((frame) => ('stream' in frame && frame.stream === stream ? frame.version : 0)));
   const { version } = (await again.call('stream.changes', { stream, since, limit: 500 })) as { version: number };
   expect(version).toBeGreaterThan(since);
+});
+
+/** The server's ends of its connections, in the order in which they came. */
+function serverSockets({ running }: TestServer): Socket[] {
+  const sockets: Socket[] = [];
+  running.http.on('connection', (socket: Socket) => sockets.push(socket));
+  return sockets;
+}
+
+test('[CO7] a reader that is 1 MiB behind is closed 4008 after 10 s, not before', async () => {
+  const clock = new ManualClock();
+  await using server = await startTestServer({ clock });
+  const [ann, bob] = [await server.register('ann'), await server.register('bob')];
+  await server.befriend(ann, bob);
+  const { conversation } = await server.call('conversation.direct', { userId: ann.id }, bob.token);
+  const sender = await server.connect(bob);
+  const sockets = serverSockets(server);
+  const stalled = await server.connect(ann);
+  stalled.stopReading();
+  for (let sent = 0; sockets[0]!.writableLength <= limits.outboundBytes * 1.5; sent++)
+    await sender.call('message.send', { conversationId: conversation.id, clientId: `client-id-${sent}`, type: 'text', text: largeText });
+  // The first look finds it behind.
+  await clock.pass(limits.outboundMs);
+  expect(await outboundHits(server)).toBe(0);
+  await clock.pass(1_000);
+  expect(await outboundHits(server)).toBe(1);
+  stalled.startReading();
+  expect(await stalled.closed).toMatchObject({ code: closeCodes.tooSlow.code });
+});
+
+describe('a client that asks for much in one breath', () => {
+  let server: TestServer;
+  let person: Person;
+  let conversationId: string;
+  let most = 0;
+  let sockets: Socket[];
+  beforeEach(async () => {
+    // What waits in the socket whenever another request is taken up.
+    const wrapCore = (core: Core): Core =>
+      coreWith(core, {
+        handle: (caller, frame) => {
+          for (const socket of sockets) most = Math.max(most, socket.writableLength);
+          return core.handle(caller, frame);
+        },
+      });
+    sockets = [];
+    server = await startTestServer({ wrapCore });
+    person = await server.guest();
+    ({ id: conversationId } = (await server.call('conversation.create', { title: 'Much', memberIds: [] }, person.token)).conversation);
+    for (let n = 0; n < 12; n++) await server.call('message.send', { conversationId, clientId: `client-id-${n}`, type: 'text', text: largeText }, person.token);
+    sockets = serverSockets(server);
+    most = 0;
+  });
+  afterEach(() => server.close());
+
+  const pages = 100;
+  const ask = (client: TestClient): void => {
+    for (let n = 0; n < pages; n++) client.send({ id: `page-${n}`, method: 'message.history', params: { conversationId } });
+  };
+  /** Bytes of all the pages: far more than may ever wait. */
+  const received = async (client: TestClient): Promise<number> => {
+    const replies = await Promise.all(Array.from({ length: pages }, (_, n) => client.reply(`page-${n}`)));
+    return replies.filter(({ error }) => !error).reduce((sum, reply) => sum + Buffer.byteLength(JSON.stringify(reply)), 0);
+  };
+  const expected = pages * (limits.pageBytes - 3 * limits.messageText);
+
+  test('[CO12] gets every reply as fast as it reads', async () => {
+    const client = await server.connect(person);
+    ask(client);
+    expect(await received(client)).toBeGreaterThan(expected);
+  });
+
+  test('[CO12] is asked no more of while it does not read, and gets every reply when it does', async () => {
+    const client = await server.connect(person);
+    client.stopReading();
+    ask(client);
+    await expect.poll(() => sockets[0]!.writableLength).toBeGreaterThan(limits.outboundBytes / 2);
+    client.startReading();
+    expect(await received(client)).toBeGreaterThan(expected);
+    expect(most).toBeLessThan(limits.outboundBytes + limits.pageBytes);
+  });
+
+  test('[CO12] is refused what would make its waiting requests too large', async () => {
+    const client = await server.connect(person);
+    client.stopReading();
+    ask(client);
+    for (let n = 0; n < 40; n++) client.send(JSON.stringify({ id: `large-${n}`, method: 'message.history', params: { conversationId } }).padEnd(limits.frameBytes));
+    client.startReading();
+    expect((await client.reply('large-39')).error).toMatchObject({ code: 'rate_limited', retryAfterMs: expect.any(Number) });
+    expect(await received(client)).toBeGreaterThan(expected);
+  });
 });

@@ -24,12 +24,13 @@ export function buildFrame(text: string): Frame {
 /** Sockets written in one turn of the loop. More, and those that want to be read would wait for those being written. */
 const queuesPerTurn = 250;
 
-/** Above this share of the bound, what may be lost is not queued any more. */
+/** Above this share of what counts as behind, what may be lost is not queued any more. */
 const fleetingShare = 1 / 4;
 
 /**
  * What one connection is about to be sent. Frames are written once per turn of the event loop, in one system call; what
- * waits is bounded by `limits.outboundBytes`, the kernel's own buffers not counted.
+ * waits is bounded by `limits.outboundMost`, the kernel's own buffers not counted. How much one turn brings says nothing of
+ * the peer: whether it is too slow is judged by how long more than `limits.outboundBytes` wait.
  *
  * It writes whole frames to the raw socket, beside `ws`, which writes control frames there: without compression ws
  * keeps nothing back, so neither can land inside a frame of the other.
@@ -43,11 +44,15 @@ export class SendQueue {
   #held = false;
   #closed = false;
 
-  /** @param overflow  Called when a frame would not fit any more; the frame is dropped. */
-  constructor(socket: Duplex, writer: Writer, overflow: () => void) {
+  /**
+   * @param overflow  Called when a frame would not fit any more; the frame is dropped.
+   * @param drained  Called when the socket has taken all that was written to it.
+   */
+  constructor(socket: Duplex, writer: Writer, overflow: () => void, drained: () => void = () => {}) {
     this.#socket = socket;
     this.#writer = writer;
     this.#overflow = overflow;
+    socket.on('drain', drained);
   }
 
   /** Bytes that wait here and in the socket's buffer, control frames included. */
@@ -57,7 +62,7 @@ export class SendQueue {
 
   push(frame: Frame): void {
     if (this.#closed) return;
-    if (this.bytes + frame.length > limits.outboundBytes) return this.#overflow();
+    if (this.bytes + frame.length > limits.outboundMost) return this.#overflow();
     this.#frames.push(frame);
     this.#bytes += frame.length;
     if (!this.#held) this.#writer.wants(this);

@@ -72,6 +72,8 @@ const proofs: { [L in LimitName]: Proof } = {
   unauthenticatedBytes: { by: 'packages/server/src/gateway/connection.test.ts' },
   helloMs: { by: 'packages/server/src/gateway/connection.test.ts' },
   outboundBytes: { by: 'packages/server/src/gateway/send-queue.test.ts' },
+  outboundMs: { by: 'packages/server/src/gateway/send-queue.test.ts' },
+  outboundMost: { by: 'packages/server/src/gateway/send-queue.test.ts' },
   jsonDepth: { by: 'packages/server/test/rules/requests.test.ts' },
   messageText: { by: 'packages/server/test/rules/messages.test.ts' },
   combiningMarks: { by: 'packages/server/test/rules/requests.test.ts' },

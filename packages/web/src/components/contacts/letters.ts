@@ -1,5 +1,5 @@
 /** First characters of the pinyin letters in the order a Chinese collation gives, so that a name finds its letter without a table of readings. */
-const bounds = '阿八嚓哒妸发旮哈讥咔垃痳拏噢妑七呥扨它穵夕丫帀';
+const bounds = '阿八嚓咑妸发旮哈丌咔垃呣拏喔妑七呥仨他屲夕丫帀';
 const lettersOfBounds = 'ABCDEFGHJKLMNOPQRSTWXYZ';
 const chinese = new Intl.Collator('zh-CN-u-co-pinyin');
 

@@ -274,6 +274,7 @@ describe('sessions', () => {
     const second = await site.signIn(ada);
     await second.page.goto('/settings/devices');
     await second.page.getByRole('main').getByRole('button', { name: 'Sign out', exact: true }).click();
+    await second.page.getByRole('dialog').getByRole('button', { name: 'Sign out', exact: true }).click();
     await ada.page.getByText('You were signed out on this device.').waitFor();
     expect(new URL(ada.page.url()).pathname).toBe('/signin');
   });
@@ -327,7 +328,18 @@ describe('sessions', () => {
 });
 
 describe('every screen', () => {
-  const screens = ['/', '/contacts', '/new', '/rooms', '/settings/profile', '/settings/account', '/settings/appearance', '/settings/devices', '/settings/site'];
+  const screens = [
+    '/',
+    '/contacts',
+    '/new',
+    '/rooms',
+    '/settings/profile',
+    '/settings/account',
+    '/settings/privacy',
+    '/settings/appearance',
+    '/settings/devices',
+    '/settings/site',
+  ];
 
   for (const locale of ['en-GB', 'zh-CN'] as const) {
     for (const colorScheme of ['light', 'dark'] as const) {

@@ -2,6 +2,7 @@ import type { Profile, Result } from '@kith/protocol';
 import { type Ref, onScopeDispose, ref, shallowRef, watch } from 'vue';
 import { useRouter } from 'vue-router';
 import { attempt, useClient } from './useClient.ts';
+import { useComingWishes } from './useComings.ts';
 
 export type Room = Result<'room.list'>['rooms'][number];
 
@@ -30,9 +31,10 @@ export function useRooms() {
   };
 }
 
-/** Who is in a room now: the exact count and up to 200 people. Who comes and goes is told in `notice` for a while. */
+/** Who is in a room now: the exact count and up to 200 people. Who comes and goes is told in `notice` for a while, where one asked for it. */
 export function useRoomOnline(roomId: Ref<string | undefined>) {
   const client = useClient();
+  const { isAsked } = useComingWishes();
   const online = ref<number>();
   const people = shallowRef<Profile[]>([]);
   const notice = shallowRef<{ name: string; came: boolean }>();
@@ -51,7 +53,7 @@ export function useRoomOnline(roomId: Ref<string | undefined>) {
   }
 
   function tell(name: string | undefined, came: boolean) {
-    if (!name) return;
+    if (!name || !isAsked(roomId.value ?? '')) return;
     notice.value = { name, came };
     clearTimeout(timer);
     timer = setTimeout(() => (notice.value = undefined), 4_000);

@@ -23,3 +23,17 @@ export function byLetter<T>(all: readonly T[], name: (one: T) => string): { lett
   }
   return [...groups].map(([letter, of]) => ({ letter, all: of })).sort((a, b) => (a.letter === '#' ? 1 : b.letter === '#' ? -1 : a.letter.localeCompare(b.letter)));
 }
+
+const words = /\p{Script=Han}|[\p{L}\p{N}]+/gu;
+
+/** The first letters of the words of a name, small; each Chinese character is a word: 周航 → zh, Ada Okafor → ao. */
+export const initialsOf = (name: string): string =>
+  Array.from(name.matchAll(words), ([word]) => letterOf(word).replace('#', word[0]!))
+    .join('')
+    .toLowerCase();
+
+/** Is somebody with these names meant by what was typed? Any part of a name counts, and so do its first letters in a row. */
+export function isMeant(typed: string, names: readonly (string | null | undefined)[]): boolean {
+  const wanted = typed.trim().replace(/^@/, '').toLocaleLowerCase();
+  return names.some((name) => name && (name.toLocaleLowerCase().includes(wanted) || initialsOf(name).includes(wanted)));
+}

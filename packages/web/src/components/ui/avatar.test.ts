@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { avatarLook, cutouts, initialOf, randomSeeds } from './avatar.ts';
+import { avatarLook, cutouts, initialOf, pictureOf, pictureSeed, randomSeeds } from './avatar.ts';
 
 test('[WB32] a generated picture is the same on every device, for ever', () => {
   expect(Object.fromEntries(['lin', 'ada', 'noor', '妈妈', 'trip'].map((seed) => [seed, Object.values(avatarLook(seed)).join(' ')]))).toEqual({
@@ -25,4 +25,12 @@ test('[WB35] the six faces to choose from are ones that the server takes', () =>
   const seeds = randomSeeds();
   expect(new Set(seeds).size).toBe(6);
   for (const seed of seeds) expect(seed).toMatch(/^[A-Za-z0-9:_-]{8,64}$/);
+});
+
+test('[PG32] a seed may name an emoji, which the server takes; nothing but an emoji is drawn', () => {
+  for (const emoji of ['🦊', '⚽', '🏡']) {
+    expect(pictureSeed(emoji)).toMatch(/^[A-Za-z0-9:_-]{8,64}$/);
+    expect(pictureOf(pictureSeed(emoji))).toBe(emoji);
+  }
+  for (const seed of ['emoji:41', 'emoji:202e', 'emoji:ffffff', 'emoji:', 'a1b2c3d4', '']) expect([seed, pictureOf(seed)]).toEqual([seed, undefined]);
 });

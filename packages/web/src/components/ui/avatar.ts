@@ -47,3 +47,16 @@ export function initialOf(name: string): string {
 export function randomSeeds(count = 6): string[] {
   return Array.from({ length: count }, () => Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => byte.toString(36).padStart(2, '0')).join(''));
 }
+
+/** What `pictureSeed` makes, and nothing that is no emoji. */
+const pictured = /^emoji:([0-9a-f]{4,5})$/;
+
+/** The seed of a picture with an emoji in place of the initial. The colours follow from it as from any seed. */
+export const pictureSeed = (emoji: string): string => `emoji:${emoji.codePointAt(0)!.toString(16)}`;
+
+/** The emoji of such a seed; undefined for all others. */
+export function pictureOf(seed: string): string | undefined {
+  const code = pictured.exec(seed)?.[1];
+  const emoji = code === undefined ? '' : String.fromCodePoint(Number.parseInt(code, 16));
+  return /^\p{Emoji_Presentation}$/u.test(emoji) ? emoji : undefined;
+}

@@ -1,0 +1,400 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { Person, TestServer } from '../packages/server/test/harness.ts';
+import { Site, type Someone, bubble, field, log, password, patient, say, seriousProblems, untilHidden } from './people.ts';
+
+let site: Site;
+let server: TestServer;
+let names = 0;
+
+beforeAll(async () => {
+  site = await Site.open({ config: { offlineGraceMs: 0 } });
+  server = site.server;
+});
+afterAll(() => site?.close());
+afterEach(() => site.closePages());
+
+/** Somebody who has an account and no browser yet. */
+const account = (name: string): Promise<Person> => server.register(`pg${++names}`, { password, name });
+const open = async (person: Person, options?: Parameters<Site['signIn']>[1]): Promise<Someone> => site.signIn({ handle: person.handle!, name: person.user.name }, options);
+const group = async (owner: Person, title: string, members: Person[]): Promise<string> =>
+  (await server.call('conversation.create', { title, memberIds: members.map(({ id }) => id) }, owner.token)).conversation.id;
+const direct = async (one: Person, other: Person): Promise<string> => (await server.call('conversation.direct', { userId: other.id }, one.token)).conversation.id;
+const send = (by: Person, conversationId: string, text: string) =>
+  server.call('message.send', { conversationId, clientId: `people-groups-${++names}`, type: 'text', text }, by.token);
+
+const card = ({ page }: Someone, name: string) => page.getByRole('dialog', { name });
+const details = ({ page }: Someone) => page.getByRole('complementary', { name: 'Details' });
+const confirm = ({ page }: Someone, words: string) => page.getByRole('dialog').getByRole('button', { name: words, exact: true }).click();
+const toast = ({ page }: Someone, words: string) => page.getByRole('status').getByText(words, { exact: true });
+
+describe('people', () => {
+  test('[PG1] a request shows its note, is accepted, refused or taken back', async () => {
+    const [ada, noor, tomas, mei] = await Promise.all(['Ada', 'Noor', 'Tomas', 'Mei'].map(account));
+    await server.call('friend.request', { userId: ada!.id, note: 'We met at the lake.' }, noor!.token);
+    await server.call('friend.request', { userId: ada!.id, note: 'Hi' }, tomas!.token);
+    await server.call('friend.request', { userId: mei!.id }, ada!.token);
+    const one = await open(ada!);
+    await one.page.goto('/contacts');
+    const row = (name: string) => one.page.getByRole('listitem').filter({ hasText: name });
+    await row('Noor').getByText('We met at the lake.').waitFor();
+    await row('Noor').getByRole('button', { name: 'Accept' }).click();
+    await one.page.getByRole('link', { name: 'Noor' }).waitFor();
+    await row('Tomas').getByRole('button', { name: 'Decline' }).click();
+    await untilHidden(row('Tomas'));
+    await row('Mei').getByRole('button', { name: 'Take back' }).click();
+    await untilHidden(row('Mei'));
+    const friends = async (person: Person) => (await server.call('user.search', { query: ada!.handle! }, person.token)).users.length;
+    expect(await friends(noor!)).toBe(1);
+    await expect(server.call('friend.accept', { userId: ada!.id }, mei!.token)).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  test('[PG2] a remark stands in place of the name everywhere, and the card keeps the name they chose', async () => {
+    const [ada, noor] = [await account('Ada'), await account('Noor')];
+    await server.befriend(ada, noor);
+    const id = await group(ada, 'Choir', [noor]);
+    await send(noor, id, 'Tenors at seven.');
+    const one = await open(ada);
+    await one.page.goto(`/c/${id}`);
+    await log(one).getByRole('button', { name: 'Noor', exact: true }).first().click();
+    await card(one, 'Noor').getByRole('button', { name: 'Give a name only you see' }).click();
+    await card(one, 'Noor').getByLabel('Remark').fill('Upstairs');
+    await card(one, 'Noor').getByLabel('Remark').press('Enter');
+    await card(one, 'Upstairs').getByText('Noor', { exact: true }).waitFor();
+    await one.page.keyboard.press('Escape');
+    await log(one).getByRole('button', { name: 'Upstairs', exact: true }).first().waitFor();
+    await one.page.getByRole('navigation', { name: 'Chats' }).getByText('Upstairs: Tenors at seven.').waitFor();
+    await one.page.getByRole('button', { name: 'Details' }).click();
+    await details(one)
+      .getByRole('button', { name: /^Upstairs/ })
+      .waitFor();
+    await one.page.goto('/contacts');
+    await one.page.getByRole('link', { name: 'Upstairs' }).waitFor();
+    // Whoever has it in mind by the other name finds them too.
+    await one.page.getByRole('searchbox', { name: 'Search contacts' }).fill('noor');
+    await one.page.getByRole('link', { name: 'Upstairs' }).waitFor();
+    expect(await one.page.getByRole('link', { name: 'Noor' }).count()).toBe(0);
+  });
+
+  test('[PG3] a face or a name opens a card beside it; from there one asks, with a note, and writes', async () => {
+    const [ada, noor, yuki] = await Promise.all(['Ada', 'Noor', 'Yuki'].map(account));
+    await server.befriend(ada!, noor!);
+    await server.befriend(noor!, yuki!);
+    const id = await group(noor!, 'Choir', [ada!, yuki!]);
+    await send(yuki!, id, 'Hello from the basses.');
+    const one = await open(ada!);
+    await one.page.goto(`/c/${id}`);
+    const face = log(one).getByRole('button', { name: 'Yuki', exact: true }).first();
+    await face.click();
+    const yukis = card(one, 'Yuki');
+    await yukis.getByText('Choir').waitFor();
+    const [beside, of] = [(await yukis.boundingBox())!, (await face.boundingBox())!];
+    expect(beside.x).toBeGreaterThanOrEqual(of.x + of.width);
+    expect(beside.y + beside.height).toBeLessThanOrEqual(800);
+    await yukis.getByRole('button', { name: 'Ask to be friends' }).click();
+    await yukis.getByLabel('A word about who you are').fill('Second alto');
+    await yukis.getByRole('button', { name: 'Send' }).click();
+    await yukis.getByRole('button', { name: 'Take back' }).waitFor();
+    await server.call('friend.accept', { userId: ada!.id }, yuki!.token);
+    await yukis.getByRole('button', { name: 'Message' }).click();
+    await one.page.getByRole('heading', { name: 'Yuki', level: 1 }).waitFor();
+    await untilHidden(yukis);
+  });
+
+  test('[PG4] on a narrow screen the card is a sheet at the bottom', async () => {
+    const [ada, noor] = [await account('Ada'), await account('Noor')];
+    const id = await group(noor, 'Choir', [ada]);
+    await send(noor, id, 'Hello');
+    const one = await open(ada, { viewport: { width: 390, height: 844 } });
+    await one.page.goto(`/c/${id}`);
+    await log(one).getByRole('button', { name: 'Noor', exact: true }).first().click();
+    await expect
+      .poll(async () => {
+        const box = (await card(one, 'Noor').boundingBox())!;
+        return [box.x, box.width, Math.round(box.y + box.height)];
+      }, patient)
+      .toEqual([0, 390, 844]);
+    await one.page.touchscreen.tap(200, 20).catch(() => one.page.mouse.click(200, 20));
+    await untilHidden(card(one, 'Noor'));
+  });
+
+  test('[PG5] who is blocked is listed among the privacy settings, until they are no longer', async () => {
+    const [ada, noor] = [await account('Ada'), await account('Noor')];
+    await server.befriend(ada, noor);
+    const chat = await direct(noor, ada);
+    const one = await open(ada);
+    await one.page.goto(`/contacts/${noor.id}`);
+    await one.page.getByRole('main').getByRole('button', { name: 'Block' }).click();
+    await one.page.getByRole('dialog', { name: 'Block Noor?' }).getByRole('button', { name: 'Block' }).click();
+    await one.page.getByText('You blocked this person.').waitFor();
+    await expect(send(noor, chat, 'Are you there?')).rejects.toMatchObject({ code: 'not_found' });
+    await one.page.goto('/settings/privacy');
+    await one.page.getByRole('listitem').filter({ hasText: 'Noor' }).getByRole('button', { name: 'Unblock' }).click();
+    await one.page.getByText('You have blocked nobody.').waitFor();
+    await send(noor, chat, 'Are you there now?');
+    await one.page.getByRole('link', { name: /Chats/ }).click();
+    await one.page.getByRole('link', { name: 'Noor' }).getByText('Are you there now?').waitFor();
+  });
+
+  test('[PG6] the privacy switches do what they say, and are the same on every device', async () => {
+    const [ada, noor] = [await account('Ada'), await account('Noor')];
+    await server.befriend(ada, noor);
+    const chat = await direct(ada, noor);
+    await send(noor, chat, 'Look up.');
+    const [one, other] = await Promise.all([open(ada), open(noor)]);
+    await other.page.goto('/contacts');
+    await other.page.getByRole('link', { name: 'Ada' }).getByText('online').waitFor();
+    await one.page.goto('/settings/privacy');
+    await one.page.getByRole('group', { name: 'Who sees when you are online' }).getByRole('button', { name: 'Nobody' }).click();
+    await one.page.getByText('You do not see it of others either.').waitFor();
+    await untilHidden(other.page.getByRole('link', { name: 'Ada' }).getByText('online', { exact: true }));
+    await one.page.getByRole('switch', { name: 'Read receipts' }).click();
+    await one.page.getByRole('switch', { name: 'Typing' }).click();
+    await one.page.getByRole('group', { name: 'Who may write to you' }).getByRole('button', { name: 'Anyone here' }).click();
+    await one.page.goto(`/c/${chat}`);
+    await bubble(one, 'Look up.').waitFor();
+    await field(one).pressSequentially('Hm');
+    await field(one).fill('Seen.');
+    await field(one).press('Enter');
+    await other.page.goto(`/c/${chat}`);
+    await bubble(other, 'Seen.').waitFor();
+    expect(await bubble(other, 'Look up.').getByRole('img', { name: 'read', exact: true }).count()).toBe(0);
+    const second = await open(ada);
+    await second.page.goto('/settings/privacy');
+    const pressed = (label: string, choice: string) => second.page.getByRole('group', { name: label }).getByRole('button', { name: choice, pressed: true });
+    await pressed('Who sees when you are online', 'Nobody').waitFor();
+    await pressed('Who may write to you', 'Anyone here').waitFor();
+    for (const name of ['Read receipts', 'Typing']) await second.page.getByRole('switch', { name, checked: false }).waitFor();
+  });
+
+  test('[PG7] a friend who comes online or goes is told where one asked for it, and nowhere else', async () => {
+    const [ada, noor, tomas] = await Promise.all(['Ada', 'Noor', 'Tomas'].map(account));
+    await server.befriend(ada!, noor!, tomas!);
+    const one = await open(ada!);
+    await one.page.goto(`/contacts/${noor!.id}`);
+    const tell = one.page.getByRole('switch', { name: 'Tell me when they come and go' });
+    await tell.click();
+    await one.page
+      .getByRole('main')
+      .getByText(/offline/)
+      .waitFor();
+    // Not asked for: whatever is told of him comes before what is told of her.
+    const his = await open(tomas!);
+    await one.page.goto('/contacts');
+    await one.page.getByRole('link', { name: 'Tomas' }).getByText('online').waitFor();
+    expect(await toast(one, 'Tomas is online').count()).toBe(0);
+    const hers = await open(noor!);
+    await toast(one, 'Noor is online').waitFor();
+    await hers.page.context().close();
+    await toast(one, 'Noor is offline').waitFor();
+    await his.page.context().close();
+    await one.page
+      .getByRole('link', { name: 'Tomas' })
+      .getByText(/last seen/)
+      .waitFor();
+    expect(await toast(one, 'Tomas is offline').count()).toBe(0);
+    await one.page.goto(`/contacts/${noor!.id}`);
+    expect(await tell.getAttribute('aria-checked')).toBe('true');
+  });
+});
+
+describe('groups', () => {
+  test('[PG10] friends are found by their initials when a group is made', async () => {
+    const ada = await account('Ada');
+    for (const name of ['周航', '陈思远', 'Tomás Rivera', 'Noor', 'Mei', 'Lin', 'Leo', 'Hana', 'Yuki']) await server.befriend(ada, await account(name));
+    const one = await open(ada);
+    await one.page.goto('/new');
+    const search = one.page.getByRole('searchbox', { name: 'Search contacts' });
+    for (const [typed, name] of [
+      ['zh', '周航'],
+      ['csy', '陈思远'],
+      ['tr', 'Tomás Rivera'],
+    ] as const) {
+      await search.fill(typed);
+      const found = one.page.getByRole('checkbox');
+      await expect.poll(() => found.count(), patient).toBe(1);
+      await one.page.getByRole('checkbox', { name }).click();
+    }
+    await one.page.getByRole('button', { name: 'Make a group of 4' }).click();
+    await one.page.getByRole('heading', { level: 1 }).getByText('周航').waitFor();
+  });
+
+  test('[PG11] the members of a large group are all there, and found by name', async () => {
+    const ada = await account('Ada');
+    const id = await group(ada, 'Town', [ada]);
+    await crowd(ada, id, 1_150, 'Zoë Last');
+    const one = await open(ada);
+    await one.page.goto(`/c/${id}/details`);
+    await details(one).getByText('1151 members').waitFor();
+    await details(one).getByRole('searchbox', { name: 'Search members' }).fill('zl');
+    await details(one).getByRole('button', { name: 'Zoë Last' }).waitFor();
+    await details(one).getByRole('searchbox', { name: 'Search members' }).fill('nobody of this name');
+    await details(one).getByText('Nobody here has this name.').waitFor();
+    await details(one).getByRole('searchbox', { name: 'Search members' }).fill('');
+    const rows = details(one).getByRole('button', { name: /^Somebody|^Guest/ });
+    const first = await rows.count();
+    expect(first).toBeLessThan(110);
+    await rows.last().scrollIntoViewIfNeeded();
+    await expect.poll(() => rows.count(), patient).toBeGreaterThan(first);
+  });
+
+  test('[PG12] the owner hands the group over after a word of what that means', async () => {
+    const { one, other } = await ownedGroup();
+    await details(one).getByRole('button', { name: /^Noor/ }).click();
+    await one.page.getByRole('menuitem', { name: 'Hand the group over' }).click();
+    await one.page.getByRole('dialog', { name: 'Hand the group over to Noor?' }).getByText('Only they can hand it back.').waitFor();
+    await confirm(one, 'Hand the group over');
+    await details(one)
+      .getByRole('button', { name: /Noor.*Owner/ })
+      .waitFor();
+    await log(other).getByText('Ada handed the group over to you').waitFor();
+    expect(await details(one).getByRole('button', { name: 'Dissolve group' }).count()).toBe(0);
+  });
+
+  test('[PG13] who leaves as the owner is told who follows', async () => {
+    const { one, other } = await ownedGroup();
+    await details(one).getByRole('button', { name: 'Leave group' }).click();
+    await one.page
+      .getByRole('dialog')
+      .getByText(/^Noor becomes the owner\./)
+      .waitFor();
+    await confirm(one, 'Leave');
+    await untilHidden(one.page.getByRole('link', { name: /Choir/ }));
+    await other.page.getByRole('button', { name: 'Details' }).click();
+    await details(other).getByText('Owner').waitFor();
+    expect(await details(other).getByRole('button', { name: /^Ada/ }).count()).toBe(0);
+    // The last one ends it.
+    await details(other)
+      .getByRole('button', { name: /^Tomas/ })
+      .click();
+    await other.page.getByRole('menuitem', { name: 'Remove from group' }).click();
+    await confirm(other, 'Remove from group');
+    await details(other).getByText('1 member').waitFor();
+    await details(other).getByRole('button', { name: 'Leave group' }).click();
+    await other.page.getByRole('dialog').getByText('You are the only member.').waitFor();
+  });
+
+  test('[PG14] the owner dissolves a group for everyone, and the question says for whom', async () => {
+    const { one, other } = await ownedGroup();
+    await details(one).getByRole('button', { name: 'Dissolve group' }).click();
+    await one.page.getByRole('dialog', { name: 'Dissolve Choir for everyone?' }).getByText('All 3 members lose it').waitFor();
+    await confirm(one, 'Dissolve for everyone');
+    await other.page.getByText('This conversation is not here').waitFor();
+    await untilHidden(one.page.getByRole('link', { name: /Choir/ }));
+    expect(await other.page.getByRole('link', { name: /Choir/ }).count()).toBe(0);
+  });
+
+  test('[PG15] a group and a person take a picture from those that are there, and others see it', async () => {
+    const { one, other } = await ownedGroup();
+    await details(one).getByRole('button', { name: 'Change picture' }).click();
+    await one.page.getByRole('dialog').getByRole('button', { name: 'Picture 🎵' }).click();
+    await one.page.getByRole('dialog').getByRole('button', { name: 'Save' }).click();
+    await other.page.getByRole('navigation', { name: 'Chats' }).getByRole('link', { name: /Choir/ }).locator('.av').getByText('🎵').waitFor();
+    await one.page.goto('/settings/profile');
+    await one.page.getByRole('button', { name: 'Picture 🦊' }).click();
+    await one.page.getByRole('button', { name: 'Save' }).click();
+    await other.page.getByRole('button', { name: 'Details' }).click();
+    await details(other).getByRole('button', { name: /^Ada/ }).locator('.av').getByText('🦊').waitFor();
+    // Hers is the picture of the group, not of a person.
+    expect(await details(other).locator('.av.square').getByText('🎵').count()).toBe(1);
+  });
+
+  test('[PG16] a group of a stranger asks to be accepted or left, and names who it was', async () => {
+    const [ada, noor, yuki] = await Promise.all(['Ada', 'Noor', 'Yuki'].map(account));
+    await server.befriend(noor!, yuki!);
+    const id = await group(noor!, 'Strangers', [yuki!]);
+    // Not who made it: who put one into it.
+    await server.call('member.add', { conversationId: id, userIds: [ada!.id] }, yuki!.token);
+    const one = await open(ada!);
+    await one.page.goto(`/c/${id}`);
+    await one.page.getByText('Yuki is not among your friends and put you into this group.').waitFor();
+    await one.page.getByRole('button', { name: 'Block Yuki' }).click();
+    await one.page.getByRole('dialog', { name: 'Block Yuki?' }).getByRole('button', { name: 'Cancel' }).click();
+    await one.page.getByRole('button', { name: 'Accept' }).click();
+    await untilHidden(one.page.getByText('put you into this group'));
+    await say(one, 'All right then.');
+    await bubble(one, 'All right then.').waitFor();
+    expect(await one.page.getByRole('navigation', { name: 'Chats' }).getByText('[Request]').count()).toBe(0);
+  });
+
+  test('[PG17] who comes into a room or goes is told where one asked for it', async () => {
+    const [ada, noor, mei] = await Promise.all(['Ada', 'Noor', 'Mei'].map(account));
+    const { rooms } = await server.call('room.list', {}, ada!.token);
+    const lobby = rooms[0]!.conversation.id;
+    for (const { token } of [ada!, noor!, mei!]) await server.call('room.join', { conversationId: lobby }, token);
+    const [one, silent] = await Promise.all([open(ada!), open(mei!)]);
+    await Promise.all([one, silent].map(({ page }) => page.goto(`/c/${lobby}/details`)));
+    for (const each of [one, silent]) await details(each).getByText('Here now').locator('..').getByText('2').waitFor();
+    await details(one).getByRole('switch', { name: 'Tell me who comes and goes' }).click();
+    const hers = await open(noor!);
+    await one.page.getByText('Noor came in').waitFor();
+    await details(silent).getByText('Noor').waitFor();
+    expect(await silent.page.getByText('Noor came in').count()).toBe(0);
+    await hers.page.context().close();
+    await one.page.getByText('Noor left').waitFor();
+    await untilHidden(details(one).getByText('Noor'));
+  });
+
+  async function ownedGroup(): Promise<{ one: Someone; other: Someone; id: string }> {
+    const [ada, noor, tomas] = await Promise.all(['Ada', 'Noor', 'Tomas'].map(account));
+    await server.befriend(ada!, noor!, tomas!);
+    const id = await group(ada!, 'Choir', [tomas!, noor!]);
+    await server.call('member.role', { conversationId: id, userId: noor!.id, role: 'admin' }, ada!.token);
+    const [one, other] = await Promise.all([open(ada!), open(noor!)]);
+    await Promise.all([one.page.goto(`/c/${id}/details`), other.page.goto(`/c/${id}`)]);
+    await details(one)
+      .getByRole('button', { name: /Noor.*Admin/ })
+      .waitFor();
+    await field(other).waitFor();
+    return { one, other, id };
+  }
+
+  /** So many guests, and at the end one by name, all of them members. */
+  async function crowd(owner: Person, conversationId: string, count: number, last: string): Promise<void> {
+    const people: Person[] = [];
+    while (people.length < count - 1) people.push(...(await Promise.all(Array.from({ length: Math.min(50, count - 1 - people.length) }, () => server.guest()))));
+    people.push(await server.guest(last));
+    for (let at = 0; at < count; at += 200) await server.call('member.add', { conversationId, userIds: people.slice(at, at + 200).map(({ id }) => id) }, owner.token);
+  }
+});
+
+describe('oneself', () => {
+  test('[PG20] the list of devices is what it is now: one is ended, or all others at once', async () => {
+    const ada = await account('Ada');
+    const one = await open(ada);
+    await one.page.goto('/settings/devices');
+    const devices = one.page.getByRole('main').getByRole('listitem');
+    await devices.filter({ hasText: 'This device' }).waitFor();
+    const before = await devices.count();
+    const [second, third] = [await open(ada), await open(ada)];
+    await expect.poll(() => devices.count(), patient).toBe(before + 2);
+    await devices.getByRole('button', { name: 'Sign out' }).first().click();
+    await confirm(one, 'Sign out');
+    await expect.poll(() => devices.count(), patient).toBe(before + 1);
+    await one.page.getByRole('button', { name: /^Sign out \d other/ }).click();
+    await confirm(one, 'Sign out');
+    await expect.poll(() => devices.count(), patient).toBe(1);
+    for (const { page } of [second, third]) await page.getByText('You were signed out on this device.').waitFor();
+  });
+});
+
+test('[PG29] axe finds nothing serious on the card, the details and the privacy settings, and no page complained', async () => {
+  const [ada, noor] = [await account('Ada'), await account('Noor')];
+  await server.befriend(ada, noor);
+  const id = await group(ada, 'Choir', [noor]);
+  await send(noor, id, 'Hello');
+  for (const colorScheme of ['light', 'dark'] as const) {
+    const one = await open(ada, { colorScheme });
+    await one.page.goto(`/c/${id}/details`);
+    await details(one).getByRole('button', { name: /^Noor/ }).waitFor();
+    await log(one).getByRole('button', { name: 'Noor', exact: true }).first().click();
+    await card(one, 'Noor').getByText('Choir').waitFor();
+    expect(await seriousProblems(one.page)).toEqual([]);
+    await one.page.goto('/settings/privacy');
+    await one.page.getByRole('switch', { name: 'Typing' }).waitFor();
+    expect(await seriousProblems(one.page)).toEqual([]);
+    await one.page.goto('/settings/profile');
+    await one.page.getByRole('button', { name: 'Picture 🦊' }).waitFor();
+    expect(await seriousProblems(one.page)).toEqual([]);
+  }
+  expect(site.complaints).toEqual([]);
+});

@@ -7,6 +7,7 @@ import { type Connection, Link, answerMs } from './link.ts';
 import { Listeners } from './listeners.ts';
 import { type MessageType, Outbox } from './outbox.ts';
 import { MissingMembers } from './missing-members.ts';
+import type { Peers } from './peers.ts';
 import { Presence } from './presence.ts';
 import { Reads } from './reads.ts';
 import { Replica, storedMessages } from './replica.ts';
@@ -32,6 +33,8 @@ export interface ClientOptions {
   WebSocket?: WebSocketConstructor;
   /** Default: the browser's events, where there are any. */
   hints?: Hints;
+  /** Other clients on the same storage, as `Tabs` are. Default: none. */
+  peers?: Peers;
   clock?: Clock;
   /** Like Math.random; spreads attempts in time. */
   random?: () => number;
@@ -64,6 +67,7 @@ export class Client {
   readonly #signals = new Listeners<[Signal]>();
   readonly #messages = new Listeners<[message: Message, isNew: boolean]>();
   readonly #timelines = new Set<Timeline>();
+  readonly #peers: Peers | undefined;
   /** Last seq that `message` listeners have been told of; undefined until the first sync is complete. */
   #emitted: Map<string, number> | undefined;
   #sync: Sync | undefined;
@@ -76,11 +80,13 @@ export class Client {
     this.#journal = new Journal(options.storage ?? memoryStorage(), this.#clock, () => this.#replica.checkpoint());
     this.#replica = new Replica(this.store, this.#journal);
     this.#replica.onKept.add((kept) => this.#onKept(kept));
-    const shared = { store: this.store, replica: this.#replica, journal: this.#journal, clock: this.#clock, random: this.#random };
+    this.#peers = options.peers;
+    const shared = { store: this.store, replica: this.#replica, journal: this.#journal, clock: this.#clock, random: this.#random, peers: this.#peers };
     this.#outbox = new Outbox({
       ...shared,
       shownUpTo: (id) => this.#replica.conversation(id)?.hi ?? Infinity,
       onSent: (message) => this.#onSent(message),
+      isHeld: (conversationId, clientId) => [...this.store.messages(conversationId)].some((message) => message.clientId === clientId && message.senderId === this.#replica.userId),
     });
     this.drafts = new Drafts(shared);
     this.presence = new Presence(this.#clock, this.#random);
@@ -88,6 +94,11 @@ export class Client {
     this.#missing = new MissingMembers(shared);
     this.#typing = new Typing(this.#replica, this.#clock);
     this.#views = new Views({ replica: this.#replica, outbox: this.#outbox, drafts: this.drafts, reads: this.#reads, serverTime: (at) => at + this.#serverAhead });
+    this.#peers?.onTold('opened', () => {
+      if (!this.#peers!.leads) return;
+      this.#outbox.tellAll();
+      this.drafts.tellAll();
+    });
     this.store.onTouch((_, conversationId) => {
       for (const timeline of this.#timelines) if (timeline.conversationId === conversationId) timeline.invalidate();
     });
@@ -270,6 +281,8 @@ export class Client {
     this.#outbox.load(entries);
     this.drafts.load(entries);
     this.#reads.load(entries);
+    // What was written in another tab may not be on disk yet.
+    this.#peers?.tell('opened', null);
     this.#link.start();
   }
 

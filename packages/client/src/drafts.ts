@@ -3,6 +3,7 @@ import type { Clock } from './clock.ts';
 import type { Journal } from './journal.ts';
 import { Lane } from './lane.ts';
 import { Listeners } from './listeners.ts';
+import type { Peers } from './peers.ts';
 import type { Replica } from './replica.ts';
 import type { Call } from './sync.ts';
 
@@ -12,6 +13,9 @@ interface Local {
   /** Version of the draft it was written over. */
   base: number;
 }
+
+/** What tabs tell each other: this is written there now; or the server has this text, as that. */
+type Word = { conversationId: string; local: Local } | { conversationId: string; text: string; kept: Draft };
 
 /** Milliseconds after the last key before a draft is told to the server. */
 const pauseMs = 1_500;
@@ -25,13 +29,18 @@ export class Drafts {
   readonly #local = new Map<string, Local>();
   readonly #timers = new Map<string, unknown>();
   readonly #listeners = new Listeners<[conversationId: string]>();
+  /** Where there are any, the one that leads tells the server for all. */
+  readonly #peers: Peers | undefined;
   #call: Call | undefined;
 
-  constructor(options: { replica: Replica; journal: Journal; clock: Clock; random: () => number }) {
+  constructor(options: { replica: Replica; journal: Journal; clock: Clock; random: () => number; peers?: Peers }) {
     this.#replica = options.replica;
     this.#journal = options.journal;
     this.#clock = options.clock;
     this.#lane = new Lane(options.clock, options.random, (id) => this.#send(id));
+    this.#peers = options.peers;
+    this.#peers?.onTold('draft', (word: Word) => this.#onTold(word));
+    this.#peers?.onLead(() => this.#sendAll());
   }
 
   get(conversationId: string): string {
@@ -47,14 +56,8 @@ export class Drafts {
     if (this.get(conversationId) === text) return;
     const base = this.#local.get(conversationId)?.base ?? this.#kept(conversationId)?.version ?? 0;
     this.#keep(conversationId, { text, base });
-    this.#cancel(conversationId);
-    // An empty one was sent or given up: nobody should see it any longer.
-    if (text === '') this.#lane.add(conversationId);
-    else
-      this.#timers.set(
-        conversationId,
-        this.#clock.setTimeout(() => this.#lane.add(conversationId), pauseMs),
-      );
+    this.#tell({ conversationId, local: { text, base } });
+    this.#sendSoon(conversationId, text);
     this.#listeners.emit(conversationId);
   }
 
@@ -65,13 +68,17 @@ export class Drafts {
 
   /** @internal */
   load(entries: Map<string, unknown>): void {
-    for (const [key, value] of entries) if (key.startsWith('draft/')) this.#local.set(key.slice('draft/'.length), value as Local);
+    for (const [key, value] of entries) {
+      const id = key.slice('draft/'.length);
+      // What another tab has told meanwhile is newer.
+      if (key.startsWith('draft/') && !this.#local.has(id)) this.#local.set(id, value as Local);
+    }
   }
 
   /** @internal There is a connection: what was written without one goes out. */
   resume(call: Call): void {
     this.#call = call;
-    for (const id of this.#local.keys()) this.#lane.add(id);
+    this.#sendAll();
     this.#lane.resume();
   }
 
@@ -79,6 +86,11 @@ export class Drafts {
   pause(): void {
     this.#call = undefined;
     this.#lane.pause();
+  }
+
+  /** @internal Another tab has just opened, and this one leads. */
+  tellAll(): void {
+    for (const [conversationId, local] of this.#local) this.#tell({ conversationId, local });
   }
 
   /** @internal A draft from the server was kept. */
@@ -99,13 +111,45 @@ export class Drafts {
     for (const id of [...this.#local.keys()]) this.forget(id);
   }
 
+  #onTold(word: Word): void {
+    const { conversationId } = word;
+    if ('local' in word) {
+      this.#keep(conversationId, word.local, this.#leads);
+      this.#sendSoon(conversationId, word.local.text);
+      this.#listeners.emit(conversationId);
+    } else this.#onSent(conversationId, word.text, word.kept);
+  }
+
+  #tell(word: Word): void {
+    this.#peers?.tell('draft', word);
+  }
+
+  get #leads(): boolean {
+    return this.#peers?.leads ?? true;
+  }
+
+  #sendAll(): void {
+    if (this.#leads) for (const id of this.#local.keys()) this.#lane.add(id);
+  }
+
+  #sendSoon(conversationId: string, text: string): void {
+    this.#cancel(conversationId);
+    if (!this.#leads) return;
+    // An empty one was sent or given up: nobody should see it any longer.
+    if (text === '') return this.#lane.add(conversationId);
+    this.#timers.set(
+      conversationId,
+      this.#clock.setTimeout(() => this.#lane.add(conversationId), pauseMs),
+    );
+  }
+
   #kept(conversationId: string): Draft | undefined {
     return this.#replica.store.get('inbox', conversationId)?.joined ? this.#replica.store.get('draft', conversationId) : undefined;
   }
 
-  #keep(conversationId: string, local: Local): void {
+  #keep(conversationId: string, local: Local, write = true): void {
     this.#local.set(conversationId, local);
-    this.#journal.put(`draft/${conversationId}`, local);
+    if (write) this.#journal.put(`draft/${conversationId}`, local);
     this.#replica.store.touch('draft', conversationId);
   }
 
@@ -117,16 +161,22 @@ export class Drafts {
   async #send(conversationId: string): Promise<void> {
     const local = this.#local.get(conversationId);
     // Longer than any message may be: it stays here until it is shorter.
-    if (!local || !this.#call || local.text.length > limits.messageText) return;
+    if (!local || !this.#call || !this.#leads || local.text.length > limits.messageText) return;
     try {
       const { draft } = await this.#call('draft.set', { conversationId, ...local });
-      if (draft.version > 0) this.#replica.merge([draft]);
-      const now = this.#local.get(conversationId);
-      if (now === local) this.forget(conversationId);
-      else if (now) this.#keep(conversationId, { ...now, base: draft.version });
+      this.#onSent(conversationId, local.text, draft);
+      this.#tell({ conversationId, text: local.text, kept: draft });
     } catch (error) {
       // Refused for good: it is safe here, and the next change asks again.
       if (!(error instanceof RequestError) || error.retryable) throw error;
     }
+  }
+
+  /** The server has this text, as that: nothing is left to tell, unless more was written meanwhile. */
+  #onSent(conversationId: string, text: string, draft: Draft): void {
+    if (draft.version > 0) this.#replica.merge([draft]);
+    const now = this.#local.get(conversationId);
+    if (now?.text === text) this.forget(conversationId);
+    else if (now) this.#keep(conversationId, { ...now, base: draft.version }, this.#leads);
   }
 }

@@ -2,6 +2,7 @@ import { type ErrorBody, type Message, RequestError } from '@kith/protocol';
 import { type Clock, fullJitter } from './clock.ts';
 import { newClientId } from './client-id.ts';
 import type { Journal } from './journal.ts';
+import type { Peers } from './peers.ts';
 import type { Store } from './store.ts';
 import type { Call } from './sync.ts';
 
@@ -25,6 +26,9 @@ export interface Pending {
   order: number;
 }
 
+/** What the outboxes of one storage tell each other: how an entry stands now, that the server has it as this, that it was given up. */
+type Word = { keep: Pending } | { stored: Message; clientId: string } | { gone: string };
+
 /** Milliseconds after which an unsent message found at start is not sent without asking. */
 export const askAfterMs = 3_600_000;
 
@@ -39,6 +43,9 @@ export class Outbox {
   readonly #random: () => number;
   readonly #shownUpTo: (conversationId: string) => number;
   readonly #onSent: (message: Message) => void;
+  readonly #isHeld: (conversationId: string, clientId: string) => boolean;
+  /** Where there are any, the one that leads sends for all, so that order and once hold across tabs. */
+  readonly #peers: Peers | undefined;
   /** By client id, in the order of sending. */
   readonly #entries = new Map<string, Pending>();
   /** Conversations that are being sent to. */
@@ -59,6 +66,9 @@ export class Outbox {
     shownUpTo(conversationId: string): number;
     /** The server has it, as this. */
     onSent(message: Message): void;
+    /** Is the message with this client id held, as the server has it? */
+    isHeld(conversationId: string, clientId: string): boolean;
+    peers?: Peers;
   }) {
     this.#store = options.store;
     this.#journal = options.journal;
@@ -66,11 +76,15 @@ export class Outbox {
     this.#random = options.random;
     this.#shownUpTo = options.shownUpTo;
     this.#onSent = options.onSent;
+    this.#isHeld = options.isHeld;
+    this.#peers = options.peers;
+    this.#peers?.onTold('outbox', (word: Word) => this.#onTold(word));
+    this.#peers?.onLead(() => this.#pumpAll());
   }
 
   /** Unsent messages in the order of sending. */
   pending(conversationId?: string): Pending[] {
-    const all = [...this.#entries.values()];
+    const all = [...this.#entries.values()].sort((a, b) => a.order - b.order);
     return conversationId === undefined ? all : all.filter((entry) => entry.conversationId === conversationId);
   }
 
@@ -80,14 +94,16 @@ export class Outbox {
     if (!entry || entry.state === 'waiting') return;
     this.#entries.delete(clientId);
     const { error: _, ...rest } = entry;
-    this.#keep({ ...rest, state: 'waiting', order: this.#nextOrder() });
+    this.#change({ ...rest, state: 'waiting', order: this.#nextOrder() });
     this.#pump(entry.conversationId);
   }
 
   /** Gives one up. @returns It, so that its text can go back to the composer; undefined if it was stored meanwhile. */
   discard(clientId: string): Pending | undefined {
     const entry = this.#entries.get(clientId);
-    if (entry) this.#forget(entry);
+    if (!entry) return undefined;
+    this.#forget(entry);
+    this.#tell({ gone: clientId });
     return entry;
   }
 
@@ -97,14 +113,19 @@ export class Outbox {
     const tooOld = this.#clock.now() - askAfterMs;
     for (const entry of found.sort((a, b) => a.order - b.order)) {
       this.#lastOrder = Math.max(this.#lastOrder, entry.order);
-      this.#keep(entry.state === 'waiting' && entry.addedAt < tooOld ? { ...entry, state: 'asking' } : entry);
+      // Another tab has told of it meanwhile, or it was sent and this one was not told.
+      if (this.#entries.has(entry.clientId)) continue;
+      if (this.#isHeld(entry.conversationId, entry.clientId)) this.#journal.put(`outbox/${entry.clientId}`, undefined);
+      else this.#keep(entry.state === 'waiting' && entry.addedAt < tooOld ? { ...entry, state: 'asking' } : entry);
     }
   }
 
   /** @internal */
   add(conversationId: string, body: { type: MessageType; text: string }): string {
     const clientId = newClientId();
-    this.#keep({ clientId, conversationId, ...body, addedAt: this.#clock.now(), state: 'waiting', afterSeq: this.#shownUpTo(conversationId), order: this.#nextOrder() });
+    this.#change({ clientId, conversationId, ...body, addedAt: this.#clock.now(), state: 'waiting', afterSeq: this.#shownUpTo(conversationId), order: this.#nextOrder() });
+    // The page may be closed the next moment.
+    void this.#journal.flush();
     this.#pump(conversationId);
     return clientId;
   }
@@ -113,7 +134,7 @@ export class Outbox {
   resume(call: Call): void {
     this.#call = call;
     for (const wake of [...this.#sleeping]) wake();
-    for (const { conversationId } of this.#entries.values()) this.#pump(conversationId);
+    this.#pumpAll();
   }
 
   /** @internal */
@@ -144,13 +165,47 @@ export class Outbox {
     for (const entry of this.#entries.values()) this.#forget(entry);
   }
 
+  /** @internal Another tab has just opened, and this one leads. */
+  tellAll(): void {
+    for (const entry of this.#entries.values()) if (!this.#stored.has(entry.clientId)) this.#tell({ keep: entry });
+  }
+
+  #onTold(word: Word): void {
+    if ('keep' in word) {
+      const { keep: entry } = word;
+      this.#lastOrder = Math.max(this.#lastOrder, entry.order);
+      if (this.#stored.has(entry.clientId) || this.#isHeld(entry.conversationId, entry.clientId)) return;
+      // Its writer keeps it too, but may be closed before it is sent.
+      this.#keep(entry, this.#leads);
+      this.#pump(entry.conversationId);
+    } else if ('stored' in word) {
+      this.#onSent(word.stored);
+      this.stored(word.clientId, word.stored);
+    } else {
+      const entry = this.#entries.get(word.gone);
+      if (entry) this.#forget(entry);
+    }
+  }
+
+  #tell(word: Word): void {
+    this.#peers?.tell('outbox', word);
+  }
+
+  get #leads(): boolean {
+    return this.#peers?.leads ?? true;
+  }
+
+  #pumpAll(): void {
+    for (const { conversationId } of this.#entries.values()) this.#pump(conversationId);
+  }
+
   #pump(conversationId: string): void {
-    if (this.#busy.has(conversationId) || !this.#call) return;
+    if (this.#busy.has(conversationId) || !this.#call || !this.#leads) return;
     this.#busy.add(conversationId);
     void this.#sendAll(conversationId).finally(() => {
       this.#busy.delete(conversationId);
       // A connection that came back while the old one's answer was awaited found the lane busy.
-      if (this.#call && this.#next(conversationId)) this.#pump(conversationId);
+      if (this.#next(conversationId)) this.#pump(conversationId);
     });
   }
 
@@ -160,13 +215,14 @@ export class Outbox {
     for (let entry = this.#next(conversationId); entry; entry = this.#next(conversationId)) {
       await this.#journal.flush();
       const call = this.#call;
-      if (!call) return;
+      if (!call || !this.#leads) return;
       if (this.#entries.get(entry.clientId) !== entry) continue;
       const { clientId, type, text } = entry;
       try {
         const { message } = await call('message.send', { conversationId, clientId, type, text });
         this.#onSent(message);
         this.stored(clientId, message);
+        this.#tell({ stored: message, clientId });
         attempt = 0;
       } catch (error) {
         const refused = error instanceof RequestError ? error : undefined;
@@ -206,17 +262,21 @@ export class Outbox {
   }
 
   #next(conversationId: string): Pending | undefined {
-    for (const entry of this.#entries.values()) if (entry.conversationId === conversationId && entry.state === 'waiting' && !this.#stored.has(entry.clientId)) return entry;
-    return undefined;
+    return this.pending(conversationId).find((entry) => entry.state === 'waiting' && !this.#stored.has(entry.clientId));
   }
 
   #fail(entry: Pending, error: ErrorBody): void {
-    this.#keep({ ...entry, state: 'failed', error });
+    this.#change({ ...entry, state: 'failed', error });
   }
 
-  #keep(entry: Pending): void {
+  #change(entry: Pending): void {
+    this.#keep(entry);
+    this.#tell({ keep: entry });
+  }
+
+  #keep(entry: Pending, write = true): void {
     this.#entries.set(entry.clientId, entry);
-    this.#journal.put(`outbox/${entry.clientId}`, entry);
+    if (write) this.#journal.put(`outbox/${entry.clientId}`, entry);
     this.#store.touch('outbox', entry.conversationId);
   }
 

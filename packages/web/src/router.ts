@@ -81,6 +81,6 @@ router.beforeEach((to) => {
   const signedIn = signedInAs() !== null;
   if (!signedIn && !to.meta.gate) return { name: 'signin', query: to.fullPath === '/' ? {} : { next: to.fullPath } };
   // A link to set up or to join is opened by somebody who has an account already.
-  if (signedIn && to.meta.gate) return '/';
+  if (signedIn && to.meta.gate) return typeof to.query['next'] === 'string' ? to.query['next'] : '/';
   return true;
 });

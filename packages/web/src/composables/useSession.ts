@@ -1,4 +1,4 @@
-import { Client, idbStorage, signIn } from '@kith/client';
+import { Client, Tabs, canShareTabs, idbStorage, signIn } from '@kith/client';
 import type { Params } from '@kith/protocol';
 import { nextTick, ref } from 'vue';
 import { deviceName } from './device.ts';
@@ -7,6 +7,10 @@ import { findClient, useOnly } from './useClient.ts';
 /** Whose session this browser holds. The session itself is in a cookie that no script can read. */
 const key = 'kith.user';
 const ended = ref('');
+/** What outlives signing out: it is of the device, not of the person. */
+const looks = new Set(['kith.theme', 'kith.language']);
+/** The other tabs of the same person, where the browser lets tabs work together. */
+let tabs: Tabs | undefined;
 
 export const signedInAs = (): string | null => localStorage.getItem(key);
 
@@ -14,13 +18,26 @@ export const signedInAs = (): string | null => localStorage.getItem(key);
 const signedOut = new Set(['unauthenticated', 'sessionEnded', 'accountDisabled']);
 
 async function open(userId: string): Promise<void> {
-  const client = new Client({ url: location.origin, device: deviceName(), storage: idbStorage(`kith-${userId}`) });
+  tabs = canShareTabs() ? new Tabs({ name: userId }) : undefined;
+  const client = new Client({
+    url: location.origin,
+    device: deviceName(),
+    storage: idbStorage(`kith-${userId}`),
+    ...(tabs && { WebSocket: tabs.WebSocket, hints: tabs.hints, peers: tabs }),
+  });
   client.onConnection(({ at, reason }) => {
     if (at === 'ended' && findClient() === client && reason && signedOut.has(reason)) void close(reason);
   });
+  // Another tab signs out. It must not find us in the middle of a write, and when it is done nothing is left to show.
+  tabs?.onTold('leaving', () => void client.stop());
+  tabs?.onTold('left', goToGate);
+  tabs?.onTold('stayed', () => location.reload());
   await client.start();
   useOnly(client);
 }
+
+/** By loading the page again, so that nothing of the person is left in memory either. */
+const goToGate = (): void => location.replace('/signin');
 
 /** The session is over, but what was not sent and what was half written stays for when the same person comes back. */
 async function close(reason: string): Promise<void> {
@@ -31,7 +48,13 @@ async function close(reason: string): Promise<void> {
   await nextTick();
   useOnly(undefined);
   await client?.stop();
+  tabs?.close();
 }
+
+// Signed in again in another tab: this one goes on, too, where it was.
+addEventListener('storage', (event) => {
+  if (event.key === key && event.newValue !== null && !findClient()) location.reload();
+});
 
 type Ways = 'auth.register' | 'auth.login' | 'auth.guest';
 
@@ -60,16 +83,30 @@ export function useSession() {
       if (!client) return;
       if (client.connection.at !== 'ready' && client.connection.at !== 'syncing') throw new Error('There is no connection.');
       // The answer makes the browser clear its storage: nothing may be in the middle of a write then.
+      tabs?.tell('leaving', null);
       await client.stop();
-      const looks = ['kith.theme', 'kith.language'].map((name) => [name, localStorage.getItem(name)] as const);
-      if (!(await logout())) return location.reload();
-      for (const [name, value] of looks) if (value !== null) localStorage.setItem(name, value);
-      localStorage.removeItem(key);
-      useOnly(undefined);
+      const kept = [...looks].map((name) => [name, localStorage.getItem(name)] as const);
+      if (!(await logout())) {
+        tabs?.tell('stayed', null);
+        return location.reload();
+      }
+      await forgetDevice();
+      for (const [name, value] of kept) if (value !== null) localStorage.setItem(name, value);
       await client.wipe();
-      ended.value = '';
+      tabs?.tell('left', null);
+      goToGate();
     },
   };
+}
+
+/** What the server's answer makes a browser forget by itself, where the page came over TLS; everywhere else it is done here. */
+async function forgetDevice(): Promise<void> {
+  for (const name of Object.keys(localStorage)) if (!looks.has(name)) localStorage.removeItem(name);
+  sessionStorage.clear();
+  if ('caches' in globalThis) await Promise.all((await caches.keys()).map((name) => caches.delete(name)));
+  const registration = await navigator.serviceWorker?.getRegistration().catch(() => undefined);
+  // Also ends the subscription to pushes. The page that is loaded next registers it anew.
+  await registration?.unregister();
 }
 
 /** @returns Is the session over? */

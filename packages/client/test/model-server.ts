@@ -199,8 +199,9 @@ export class ModelServer {
       if (!first) this.#requireFollowed(conversationStream(conversationId));
       return { message: first ?? { ...this.say(conversationId, this.userId, text, clientId), type } };
     },
-    'message.history': ({ conversationId, before, after, around, limit = 50 }) => {
+    'message.history': ({ conversationId, before, after, around: place, at, limit = 50 }) => {
       const all = this.messages(conversationId).sort((a, b) => a.seq - b.seq);
+      const around = at === undefined ? place : (all.find((message) => message.at >= at) ?? all.at(-1))?.seq;
       const found =
         around !== undefined
           ? [...all.filter((m) => m.seq < around).slice(-limit / 2), ...all.filter((m) => m.seq >= around).slice(0, limit / 2)]

@@ -48,8 +48,8 @@ export const messageMethods = {
     durable: true,
   }),
   'message.history': method(
-    'A page of a conversation by seq: before one, after one, or around one; without any, the newest.',
-    z.strictObject({ conversationId, before: z.optional(f.seq), after: z.optional(f.seq), around: z.optional(f.seq), limit: f.pageLimit }),
+    'A page of a conversation: before, after or around a seq, or around the first message at or after a time; without any, the newest.',
+    z.strictObject({ conversationId, before: z.optional(f.seq), after: z.optional(f.seq), around: z.optional(f.seq), at: z.optional(f.time), limit: f.pageLimit }),
     /** Ascending by seq. `before`/`after`: whether there is more in that direction. */
     z.object({ messages: z.array(message), before: z.boolean(), after: z.boolean() }),
     { rate: 'sync' },

@@ -73,6 +73,7 @@ describe.each(engines)('plans on %s', (engine) => {
     { what: 'the message of a client id', by: 'message.send', sql: /from "messages" where "sender_id" = .* and "client_id" = /, table: 'messages', index: 'messages_client_id' },
     { what: 'the page of history before a place', by: 'message.history', sql: /from "messages" where .*"seq" < .* order by "seq" desc/, table: 'messages', index: 'messages_seq' },
     { what: 'the page of history after a place', by: 'message.history', sql: /from "messages" where .*"seq" > .* order by "seq" limit/, table: 'messages', index: 'messages_seq' },
+    { what: 'the place of a time in the history', by: 'message.history', sql: /select "at" from "messages" where .*"seq" = /, table: 'messages', index: 'messages_seq' },
     { what: 'the latest messages of a snapshot', by: 'stream.snapshot', sql: /from "messages" .*order by "seq" desc/, table: 'messages', index: 'messages_seq' },
     {
       what: 'messages changed since a version',
@@ -136,6 +137,7 @@ async function readEverything({ world, core }: Stage): Promise<void> {
   await bert.ask('message.history', { conversationId, before: 4 });
   await bert.ask('message.history', { conversationId, after: 2 });
   await bert.ask('message.history', { conversationId, around: 3 });
+  await bert.ask('message.history', { conversationId, at: 0 });
   await bert.ask('member.list', { conversationId });
   await bert.ask('member.list', { conversationId, after: anna.id, limit: 2 });
   await bert.ask('member.list', { conversationId, userIds: [anna.id] });

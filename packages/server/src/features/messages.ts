@@ -56,13 +56,14 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
       return { text: '', deleted_at: c.now, deleted_by: context.userId };
     }),
 
-  async 'message.history'(context, { conversationId, before, after, around, limit = 50 }) {
-    if ([before, after, around].filter((given) => given !== undefined).length > 1)
-      throw new RequestError('bad_request', { path: 'params', message: 'params: one of before, after, around' });
+  async 'message.history'(context, { conversationId, before, after, around, at, limit = 50 }) {
+    if ([before, after, around, at].filter((given) => given !== undefined).length > 1)
+      throw new RequestError('bad_request', { path: 'params', message: 'params: one of before, after, around, at' });
     return context.read(async (q) => {
       await requireMember(q, conversationId, context.userId);
       if (around !== undefined) return readAround(q, conversationId, around, limit);
       if (after !== undefined) return readAfter(q, conversationId, after, limit);
+      if (at !== undefined) return readAround(q, conversationId, await findSeqAt(q, conversationId, at), limit);
       return readBefore(q, conversationId, before ?? Number.MAX_SAFE_INTEGER, limit);
     });
   },
@@ -137,6 +138,24 @@ async function readAround(q: Query, conversationId: string, seq: number, limit: 
   const earlier = await readBefore(q, conversationId, seq, half, limits.pageBytes / 2);
   const later = await readAfter(q, conversationId, Math.max(0, seq - 1), limit - half, limits.pageBytes / 2);
   return page(q, conversationId, [...earlier.messages, ...later.messages], seq - 1);
+}
+
+/**
+ * The first message at or after a time; where all are older, the newest.
+ *
+ * Times never go back within a conversation, so the place is found by halves: some twenty rows by their seq, in place of
+ * another index on the largest table.
+ */
+async function findSeqAt(q: Query, conversationId: string, at: number): Promise<number> {
+  const { seq: last } = await q.selectFrom('streams').select('seq').where('id', '=', conversationStream(conversationId)).executeTakeFirstOrThrow();
+  let [low, high] = [1, last];
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const row = await q.selectFrom('messages').select('at').where('conversation_id', '=', conversationId).where('seq', '=', middle).executeTakeFirstOrThrow();
+    if (row.at >= at) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 /**

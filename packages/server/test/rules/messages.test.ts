@@ -242,7 +242,7 @@ describe.each(engines)('messages on %s', (engine) => {
       ({ anna, conversationId } = await place.direct());
       await place.fill(conversationId, anna, count);
     };
-    const history = async (where: { before?: number; after?: number; around?: number; limit?: number }): Promise<Result<'message.history'>> => {
+    const history = async (where: { before?: number; after?: number; around?: number; at?: number; limit?: number }): Promise<Result<'message.history'>> => {
       await open();
       return anna.call('message.history', { conversationId, ...where });
     };
@@ -288,12 +288,13 @@ describe.each(engines)('messages on %s', (engine) => {
     test('[MS10] before, after and around exclude each other', async () => {
       await expect(history({ before: 5, after: 1 })).rejects.toMatchObject({ code: 'bad_request' });
       await expect(history({ around: 5, after: 1 })).rejects.toMatchObject({ code: 'bad_request' });
+      await expect(history({ around: 5, at: 1 })).rejects.toMatchObject({ code: 'bad_request' });
     });
   });
 
   test('[MS10] an empty conversation has nothing on either side', async () => {
     const { anna, conversationId } = await place.direct();
-    for (const where of [{}, { before: 10 }, { after: 0 }, { after: 10 }, { around: 5 }]) {
+    for (const where of [{}, { before: 10 }, { after: 0 }, { after: 10 }, { around: 5 }, { at: 0 }]) {
       expect(await anna.call('message.history', { conversationId, ...where })).toEqual({ messages: [], before: false, after: false });
     }
   });
@@ -326,6 +327,24 @@ describe.each(engines)('messages on %s, with time in our hands', (engine) => {
     now += 3_650 * dayMs;
     expect(await anna.say(conversationId, 'see you', 'the-same-for-ever')).toEqual(first);
     await expect(anna.say(conversationId, 'hello again', 'the-same-for-ever')).rejects.toMatchObject({ code: 'client_id_reused' });
+  });
+
+  test('[MS12] a page around a time has the first message at or after it, and the newest where all are older', async () => {
+    const { anna, conversationId } = await place.direct();
+    const start = now;
+    for (let n = 0; n < 20; n += 1) {
+      await anna.say(conversationId, `n${n}`);
+      // Two of each time: it is the first of them that is found.
+      if (n % 2 === 1) now += dayMs;
+    }
+    const found = async (at: number) => (await anna.call('message.history', { conversationId, at, limit: 2 })).messages.at(-1)?.seq;
+    expect(await found(0)).toBe(1);
+    expect(await found(start)).toBe(1);
+    expect(await found(start + 1)).toBe(3);
+    expect(await found(start + 4 * dayMs)).toBe(9);
+    expect(await found(start + 4 * dayMs - 1)).toBe(9);
+    expect(await found(start + 9 * dayMs)).toBe(19);
+    expect(await found(start + 9 * dayMs + 1)).toBe(20);
   });
 
   test('[MS4] the time of a message is never before that of the message ahead of it', async () => {

@@ -189,6 +189,7 @@ export class Client {
       replica: this.#replica,
       outbox: this.#outbox,
       call: (method, params) => this.#link.call(method, params, answerMs),
+      onLoaded: () => this.#trim(conversationId),
       onClose: () => void this.#timelines.delete(timeline),
     });
     this.#timelines.add(timeline);
@@ -311,6 +312,7 @@ export class Client {
     if (this.#sync !== sync) return;
     this.#reads.resumeReceipts();
     this.#missing.resume(call);
+    for (const timeline of this.#timelines) timeline.resume();
     this.#emitted ??= new Map(this.store.list('inbox').map(({ conversationId: id }) => [id, this.#replica.conversation(id)?.hi ?? 0]));
   }
 
@@ -356,12 +358,16 @@ export class Client {
     for (const id of sent) this.#reads.onOwnMessage(id);
   }
 
-  /** A bot runs for years: what nobody looks at goes. */
+  /** A bot runs for years, and a page is open for weeks: what nobody looks at goes. */
   #trim(conversationId: string): void {
-    const held = this.#replica.conversation(conversationId);
-    if (!held || held.hi - held.lo < trimAbove || this.#sync?.isBusy(conversationStream(conversationId))) return;
-    for (const timeline of this.#timelines) if (timeline.conversationId === conversationId) return;
-    this.#replica.trim(conversationId, storedMessages);
+    if (this.store.countMessages(conversationId) <= trimAbove || this.#sync?.isBusy(conversationStream(conversationId))) return;
+    const open = [...this.#timelines].filter((timeline) => timeline.conversationId === conversationId);
+    if (open.some((timeline) => timeline.isAsking)) return;
+    this.#replica.trim(
+      conversationId,
+      storedMessages,
+      open.map(({ window }) => window),
+    );
   }
 
   /** The server confirmed a message of this device. */

@@ -29,6 +29,9 @@ interface Stored {
 /** Latest messages of each conversation that storage keeps. */
 export const storedMessages = 100;
 
+/** Messages on either side of a window that stay in memory: a short way back asks nobody. */
+const nearMessages = 100;
+
 /**
  * The streams this device follows, as far as it has them: entities in the store, heads and message intervals here, all
  * of it in storage. Knows the laws of versions and seqs, and nothing of the network.
@@ -153,13 +156,20 @@ export class Replica {
     this.store.touch('timeline', conversationId);
   }
 
-  /** Forgets old messages of a conversation that nobody looks at. Never while a reply is on its way that may hold them. */
-  trim(conversationId: string, keep: number): void {
+  /**
+   * Forgets old messages of a conversation: all but the latest `keep` and what is in or near these windows. Never while a
+   * reply is on its way that may hold them.
+   */
+  trim(conversationId: string, keep: number, windows: readonly { from: number; to: number }[] = []): void {
     const held = this.conversation(conversationId);
     if (!held) return;
-    held.lo = Math.max(held.lo, held.hi - keep + 1);
-    held.generation = ++this.#generations;
-    for (const message of [...this.store.messages(conversationId)]) if (message.seq < held.lo) this.store.remove(message);
+    let lo = Math.max(held.lo, held.hi - keep + 1);
+    const near = windows.map(({ from, to }) => ({ from: from - nearMessages, to: to + nearMessages })).sort((a, b) => b.to - a.to);
+    for (const { from, to } of near) if (to + 1 >= lo) lo = Math.max(held.lo, Math.min(lo, from));
+    held.lo = lo;
+    for (const message of [...this.store.messages(conversationId)]) {
+      if (message.seq < lo && !near.some(({ from, to }) => message.seq >= from && message.seq <= to)) this.store.remove(message);
+    }
   }
 
   /** Forgets everything, in memory; storage is the caller's. */

@@ -51,6 +51,11 @@ export class Store {
     return this.#messages.get(conversationId)?.values() ?? [];
   }
 
+  /** How many messages of a conversation are held. */
+  countMessages(conversationId: string): number {
+    return this.#messages.get(conversationId)?.size ?? 0;
+  }
+
   /**
    * Calls `fn` after a turn in which something changed, once for all of it.
    *

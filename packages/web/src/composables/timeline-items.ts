@@ -8,7 +8,7 @@ export type Entry = { key: string; own: boolean; message: Message; pending?: und
 export type TimelineItem =
   | { is: 'date'; key: string; at: number }
   | { is: 'unread'; key: string; count: number }
-  | { is: 'system'; key: string; message: Message }
+  | { is: 'system'; key: string; messages: Message[] }
   | { is: 'recalled'; key: string; message: Message; own: boolean }
   | { is: 'group'; key: string; own: boolean; senderId: string; entries: Entry[] };
 
@@ -22,13 +22,16 @@ export const timeOf = (item: Item): number => (isPending(item) ? item.addedAt : 
  * Messages in order → what the eye sees: date lines, the unread line, lines of the system, groups of one sender.
  * Keys survive a pending message becoming a stored one, and pages being added at either end.
  *
- * @param unread  The line goes above the first message of somebody else with a `seq` above `after`.
+ * @param unread  The line goes above the first message of somebody else with a `seq` above `after`; nowhere, if the place
+ * is before the first of these messages.
  */
 export function timelineItems(messages: readonly Item[], me: string, unread?: { after: number; count: number }): TimelineItem[] {
   const items: TimelineItem[] = [];
   let day = '';
-  let lineDrawn = !unread;
+  const first = messages.find((item): item is Message => !isPending(item));
+  let lineDrawn = !unread || !first || first.seq > unread.after + 1;
   let group: Extract<TimelineItem, { is: 'group' }> | undefined;
+  let moves: Message[] | undefined;
   let last = 0;
 
   for (const item of messages) {
@@ -38,25 +41,31 @@ export function timelineItems(messages: readonly Item[], me: string, unread?: { 
     const today = new Date(at).toDateString();
     if (today !== day) {
       day = today;
-      group = undefined;
+      group = moves = undefined;
       items.push({ is: 'date', key: `date/${today}`, at });
     }
     const own = pending || item.senderId === me;
     if (!pending && !lineDrawn && item.seq > unread!.after && !own) {
       lineDrawn = true;
-      group = undefined;
+      group = moves = undefined;
       items.push({ is: 'unread', key: 'unread', count: unread!.count });
     }
     const key = itemKey(item, me);
     if (!pending && item.type === 'system') {
       group = undefined;
-      items.push({ is: 'system', key, message: item });
+      if (moves && isMove(item)) moves.push(item);
+      else {
+        const line = { is: 'system' as const, key, messages: [item] };
+        items.push(line);
+        moves = isMove(item) ? line.messages : undefined;
+      }
     } else if (!pending && item.deletedAt) {
-      group = undefined;
+      group = moves = undefined;
       items.push({ is: 'recalled', key, message: item, own });
     } else {
       const entry: Entry = pending ? { key, own: true, pending: item } : { key, own, message: item };
       const senderId = pending ? me : item.senderId;
+      moves = undefined;
       if (group && group.senderId === senderId && at - last < groupMs) group.entries.push(entry);
       else items.push((group = { is: 'group', key: `group/${key}`, own, senderId, entries: [entry] }));
     }
@@ -64,6 +73,9 @@ export function timelineItems(messages: readonly Item[], me: string, unread?: { 
   }
   return items;
 }
+
+/** People come and go; several in a row are one line. */
+const isMove = ({ event }: Message): boolean => event?.type === 'added' || event?.type === 'left';
 
 /** How far a message of one's own has come. */
 export type Tick = 'stored' | 'delivered' | 'read';

@@ -17,6 +17,19 @@ export function useSummary() {
     return joined(systemText(message));
   }
 
+  /** Of people who came and went one after the other: where each of them is now. */
+  function movesLine(messages: readonly Message[]): string {
+    const last = new Map<string, boolean>();
+    for (const { event, senderId } of messages) for (const id of event?.type === 'added' ? (event.userIds ?? []) : [senderId]) last.set(id, event?.type === 'added');
+    const names = (came: boolean) => {
+      const all = [...last].filter(([, is]) => is === came).map(([id]) => subject(id, messages[0]!.conversationId));
+      const more = all.length - namesShown;
+      return list(more > 1 ? [...all.slice(0, namesShown), t('system.others', { n: more }, more)] : all);
+    };
+    const [came, left] = [names(true), names(false)];
+    return [came && joined(t('system.joined', { a: came })), left && joined(t('system.left', { a: left }))].filter(Boolean).join(' · ');
+  }
+
   function systemText(message: Message): string {
     const { event, conversationId } = message;
     const a = subject(message.senderId, conversationId);
@@ -46,7 +59,8 @@ export function useSummary() {
   }
 
   return {
-    systemLine,
+    /** Of one message, or of several that are one line. */
+    systemLine: (messages: readonly Message[]) => (messages.length > 1 ? movesLine(messages) : systemLine(messages[0]!)),
     recalledLine,
     /** Of the last message of a conversation, with the sender's name where it could be anybody's. */
     preview(view: ConversationView): string {
@@ -61,6 +75,9 @@ export function useSummary() {
     },
   };
 }
+
+/** Of many who came at once, so many are named. */
+const namesShown = 3;
 
 /** A space parts a name from Chinese words, but not Chinese words from each other: 你将群名改为. */
 const joined = (line: string) => line.replace(/^你 /, '你');

@@ -6,7 +6,7 @@ import { problemText } from './useProblem.ts';
 import { useClient } from './useClient.ts';
 import { useToast } from './useToast.ts';
 
-/** The messages of one conversation, a window that grows at both ends, and what one does with them. */
+/** The messages of one conversation, a window that moves with what is read, and what one does with them. */
 export function useTimeline(conversationId: string) {
   const client = useClient();
   const { showToast } = useToast();
@@ -37,8 +37,13 @@ export function useTimeline(conversationId: string) {
     failed,
     loadBefore: () => void handle.loadBefore(),
     loadAfter: () => void handle.loadAfter(),
-    loadAround: (seq: number) => void handle.loadAround(seq),
-    loadLatest: () => void handle.loadLatest(),
+    /** Resolves when the message and its neighbours are among `messages`, or cannot be. */
+    loadAround: (seq: number) => handle.loadAround(seq),
+    loadLatest: () => handle.loadLatest(),
+    /** @returns The seq of the first message from this time on. */
+    loadAt: (at: number) => handle.loadAt(at),
+    /** Says which message is being read; undefined: the newest. */
+    setReading: (seq: number | undefined) => void (handle.reading = seq),
     send(text: string) {
       client.send(conversationId, { type: isEmojiText(text) ? 'emoji' : 'text', text });
     },

@@ -38,12 +38,21 @@ export function useUnread(conversationId: string, lastSeen: () => number) {
     }, readAfterMs);
   }
 
+  /** The second is one of looking, from its beginning to its end. */
+  function lookAway() {
+    clearTimeout(timer);
+    timer = undefined;
+    look();
+  }
+
   addEventListener('focus', look);
-  document.addEventListener('visibilitychange', look);
+  addEventListener('blur', lookAway);
+  document.addEventListener('visibilitychange', lookAway);
   onScopeDispose(() => {
     clearTimeout(timer);
     removeEventListener('focus', look);
-    document.removeEventListener('visibilitychange', look);
+    removeEventListener('blur', lookAway);
+    document.removeEventListener('visibilitychange', lookAway);
   });
   return { line, look };
 }

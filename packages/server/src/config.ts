@@ -55,7 +55,7 @@ export const options = {
     flag: 'registration',
     default: undefined,
     shown: 'open on loopback, else invite',
-    meaning: 'Who may make an account: anyone, people with an invite, nobody.',
+    meaning: 'Who may make an account: anyone, people with an invite, nobody (codes of before do not count then).',
   }),
   siteName: text({
     env: 'KITH_SITE_NAME',

@@ -1,4 +1,5 @@
 import { RequestError } from '@kith/protocol';
+import type { Config } from '../config.ts';
 import type { Query } from '../db/db.ts';
 import type { ConversationsTable, MembersTable } from '../db/schema.ts';
 
@@ -43,6 +44,11 @@ export async function requireOperator(q: Query, userId: string): Promise<void> {
 async function isOperator(q: Query, userId: string): Promise<boolean> {
   const row = await q.selectFrom('users').select('operator').where('id', '=', userId).where('operator', '=', 1).executeTakeFirst();
   return row !== undefined;
+}
+
+/** Where registration is closed, codes of before do not open it, and there are no new ones. @throws forbidden */
+export function requireOpenToInvited({ config }: { config: Pick<Config, 'registration'> }): void {
+  if (config.registration === 'closed') throw new RequestError('forbidden', { message: 'This server makes no new accounts.' });
 }
 
 /** Can this person be written to, asked, added? Deleted and disabled accounts cannot. @throws not_found */

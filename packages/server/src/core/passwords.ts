@@ -65,3 +65,10 @@ export class Passwords {
 
 const derive = (password: string, nonce: Buffer, { memory, passes }: Cost): Promise<Buffer> =>
   hash('argon2id', { message: password, nonce, memory, passes, parallelism: 1, tagLength });
+
+/** A new password, wherever it is given. @throws bad_request */
+export function requireGoodPassword(password: string, handle: string, field = 'password'): void {
+  const tooPlain = password.toLowerCase().includes(handle) && password.length - handle.length < 4;
+  const path = `params.${field}`;
+  if (tooPlain || /^(.)\1*$/su.test(password)) throw new RequestError('bad_request', { path, message: `${path}: too easy to guess` });
+}

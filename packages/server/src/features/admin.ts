@@ -1,4 +1,5 @@
 import { RequestError, userStream } from '@kith/protocol';
+import { requireOpenToInvited } from '../core/access.ts';
 import { type Handlers, newCode, sha256 } from '../core/context.ts';
 import { readUser } from '../core/entities.ts';
 import { endSessions } from '../core/sessions.ts';
@@ -7,6 +8,7 @@ const hourMs = 3_600_000;
 
 export const admin: Handlers<'admin.invite' | 'admin.disable'> = {
   async 'admin.invite'(context, { uses = 1, hours = 72 }) {
+    requireOpenToInvited(context);
     const code = newCode();
     const expiresAt = context.now() + hours * hourMs;
     await context.services.db.write([], async (q) => {

@@ -1,9 +1,11 @@
-import { type Params, RequestError, type Result, isNameText, limits, normalizeName, userStream } from '@kith/protocol';
+import { RequestError, type Result, isNameText, limits, normalizeName, userStream } from '@kith/protocol';
 import { createPublicKey } from 'node:crypto';
 import { type JWTPayload, errors, jwtVerify } from 'jose';
 import { type Context, type Handlers, newCode, newId, newToken, sha256 } from '../core/context.ts';
 import type { Identity, Topic } from '../core/core.ts';
+import { requireOpenToInvited } from '../core/access.ts';
 import { readUser, toSession } from '../core/entities.ts';
+import { requireGoodPassword } from '../core/passwords.ts';
 import { announcementsId, enterAnnouncements } from '../core/places.ts';
 import { endSessions } from '../core/sessions.ts';
 import { showChanged, streamsThatShow } from '../core/shown.ts';
@@ -169,7 +171,7 @@ interface Invited {
   operator: boolean;
 }
 
-/** @throws invite_required, rate_limited */
+/** @throws invite_required, forbidden, rate_limited */
 async function requireMayRegister(context: Context, code: string | undefined): Promise<Invited | undefined> {
   await context.services.signInLimits.requireMayRegister(context.caller.ip);
   if (code) {
@@ -178,8 +180,10 @@ async function requireMayRegister(context: Context, code: string | undefined): P
       q.selectFrom('invites').selectAll().where('code_hash', '=', hash).where('uses_left', '>', 0).where('expires_at', '>', context.now()).executeTakeFirst(),
     );
     if (!invite) throw new RequestError('invite_required', { message: 'This invitation is used up or too old.' });
+    if (invite.operator === 0) requireOpenToInvited(context);
     return { hash, operator: invite.operator === 1 };
   }
+  requireOpenToInvited(context);
   if (context.config.registration !== 'open') throw new RequestError('invite_required');
   return undefined;
 }
@@ -280,12 +284,6 @@ async function useInvite(c: Commit, invite: Invited): Promise<void> {
 }
 
 const handleExists = async (q: Query, handle: string): Promise<boolean> => (await q.selectFrom('users').select('id').where('handle', '=', handle).executeTakeFirst()) !== undefined;
-
-function requireGoodPassword(password: Params<'auth.register'>['password'], handle: string): void {
-  const lower = password.toLowerCase();
-  const tooPlain = lower.includes(handle) && password.length - handle.length < 4;
-  if (tooPlain || /^(.)\1*$/u.test(password)) throw new RequestError('bad_request', { path: 'params.password', message: 'params.password: too easy to guess' });
-}
 
 /** One algorithm, fixed by the operator; `exp` and `aud` required. @throws unauthenticated, forbidden */
 async function verifyJwt(config: Config, jwt: string, now: number): Promise<JWTPayload> {

@@ -3,6 +3,7 @@ import { requireMember, visiblePeople } from '../core/access.ts';
 import type { Handlers } from '../core/context.ts';
 import { profileColumns, readUser, toProfile } from '../core/entities.ts';
 import { leave, passOnOwnership } from '../core/membership.ts';
+import { requireGoodPassword } from '../core/passwords.ts';
 import { endSessions } from '../core/sessions.ts';
 import { showChanged, streamsThatShow } from '../core/shown.ts';
 import type { Commit } from '../core/streams.ts';
@@ -65,6 +66,8 @@ export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.
 
   async 'user.changePassword'(context, { password, newPassword }) {
     const { userId, sessionId } = context.identity;
+    const { handle } = await context.read((q) => readUser(q, userId));
+    if (handle !== null) requireGoodPassword(newPassword, handle, 'newPassword');
     await requirePassword(context, password);
     const hash = await context.services.passwords.hash(newPassword);
     return context.commit([userStream(userId)], async (c) => {

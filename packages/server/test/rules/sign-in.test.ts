@@ -1,4 +1,4 @@
-import { createHmac, generateKeyPairSync, sign } from 'node:crypto';
+import { createHash, createHmac, generateKeyPairSync, sign } from 'node:crypto';
 import { type RequestError, isNameText, limits, userStream } from '@kith/protocol';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { SignInLimits } from '../../src/core/sign-in-limits.ts';
@@ -159,6 +159,20 @@ describe.each(engines)('signing in on %s', (engine) => {
     const results = await Promise.allSettled(Array.from({ length: 6 }, enter));
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(3);
     expect(results.flatMap((result) => (result.status === 'rejected' ? [(result.reason as RequestError).code] : []))).toEqual(Array.from({ length: 3 }, () => 'invite_required'));
+  });
+
+  test('[AU1] what is too easy to guess is refused wherever a password is given', async () => {
+    const anna = await place.person();
+    const guest = await place.server.guest();
+    const handle = unique('somebody');
+    for (const given of ['aaaaaaaaaa', '\n'.repeat(10), '😀'.repeat(8), `${handle}123`]) {
+      const refused = (path: string) => ({ code: 'bad_request', extra: { path: `params.${path}` } });
+      await expect(place.server.call('auth.register', { handle, password: given, name: 'Anna' })).rejects.toMatchObject(refused('password'));
+      await expect(place.server.call('auth.claim', { handle, password: given }, guest.token)).rejects.toMatchObject(refused('password'));
+      const newPassword = given.replace(handle, anna.handle!);
+      await expect(anna.call('user.changePassword', { password, newPassword })).rejects.toMatchObject(refused('newPassword'));
+    }
+    expect((await place.server.login(anna)).id).toBe(anna.id);
   });
 
   test('[AU7] changing the password needs the old one and ends all other sessions', async () => {
@@ -559,8 +573,20 @@ describe.each(engines)('a server that takes no JWTs on %s', (engine) => {
   });
 
   test('[AU6] and that is closed makes nobody’s account but the operator’s', async () => {
-    await expect(place.server.call('auth.register', { handle: 'anna', password, name: 'Anna' })).rejects.toMatchObject({ code: 'invite_required' });
-    await expect(place.server.call('auth.guest', { name: 'Gast' })).rejects.toMatchObject({ code: 'invite_required' });
-    expect((await place.operator()).user.operator).toBe(true);
+    const refused = async (invite?: string): Promise<void> => {
+      await expect(place.server.call('auth.register', { handle: 'anna', password, name: 'Anna', invite })).rejects.toMatchObject({ code: 'forbidden' });
+      await expect(place.server.call('auth.guest', { name: 'Gast', invite })).rejects.toMatchObject({ code: 'forbidden' });
+    };
+    await refused();
+    const operator = await place.operator();
+    expect(operator.user.operator).toBe(true);
+    // Not by a code of the time before it was closed either, and there are no new ones.
+    await place.rows.run(
+      'insert into invites (code_hash, operator, uses_left, expires_at) values (?, 0, 5, ?)',
+      createHash('sha256').update('a code').digest('hex'),
+      Date.now() + hourMs,
+    );
+    await refused('a code');
+    await expect(operator.call('admin.invite', {})).rejects.toMatchObject({ code: 'forbidden' });
   });
 });

@@ -4,7 +4,7 @@ import { method } from './method.ts';
 
 /** What a line of the system says happened. `senderId` did it. */
 export const event = z.object({
-  type: z.enum(['created', 'renamed', 'added', 'removed', 'left', 'role']),
+  type: z.enum(['created', 'renamed', 'picture', 'added', 'removed', 'left', 'role']),
   userIds: z.optional(z.array(f.id)),
   title: z.optional(z.string()),
   role: z.optional(z.string()),

@@ -36,7 +36,7 @@ export const profile = z.object({
 export const userMethods = {
   'user.get': method('A person that you share a conversation or a friendship with, or yourself.', z.strictObject({ userId: f.id }), z.object({ user: profile })),
   'user.search': method(
-    'Finds people by exact handle; by the beginning of handle or name where the operator allows it.',
+    'Finds people by exact handle; by the beginning of it where the operator allows that.',
     z.strictObject({ query: z.string().check(units(1, limits.name)) }),
     z.object({ users: z.array(profile) }),
   ),

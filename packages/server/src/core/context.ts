@@ -1,5 +1,5 @@
 import { createHash, randomBytes, randomUUIDv7 } from 'node:crypto';
-import { type MethodName, type Params, RequestError, type Result, type Signal, type StreamId } from '@kith/protocol';
+import { type MethodName, type Params, RequestError, type Result, type Signal, type StreamId, userStream } from '@kith/protocol';
 import type { Config } from '../config.ts';
 import type { Query } from '../db/db.ts';
 import { type Caller, type Effect, type Identity, type Topic, encodeSignal } from './core.ts';
@@ -59,9 +59,9 @@ export class Context {
     return commit(this.services, streams, work, options);
   }
 
-  /** Tells those who follow the topic now. May be lost. */
-  signal(topic: Topic, signal: Signal): void {
-    this.services.publish([{ kind: 'signal', topic, frame: encodeSignal(signal) }]);
+  /** Tells those who follow the topic now, but for the one who asks, on whatever device. May be lost. */
+  signalOthers(topic: Topic, signal: Signal): void {
+    this.services.publish([{ kind: 'signal', topic, frame: encodeSignal(signal), notTo: userStream(this.userId) }]);
   }
 }
 

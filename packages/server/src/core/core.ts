@@ -103,7 +103,7 @@ export type Publication =
     }
   /** For every connection that follows the topic, without a frame: what it follows from here on, or no longer. */
   | { kind: 'control'; topic: Topic; follow?: Topic[]; unfollow?: Topic[] }
-  /** Fleeting: may be dropped under pressure. */
-  | { kind: 'signal'; topic: Topic; frame: string };
+  /** Fleeting: may be dropped under pressure. Connections of the person whose stream is `notTo` are passed over. */
+  | { kind: 'signal'; topic: Topic; frame: string; notTo?: StreamId };
 
 export const encodeSignal = (signal: Signal): string => JSON.stringify(signal);

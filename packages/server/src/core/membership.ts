@@ -1,4 +1,5 @@
-import { RequestError, conversationStream, limits, userStream } from '@kith/protocol';
+import { RequestError, type StreamId, conversationStream, limits, userStream } from '@kith/protocol';
+import type { Query } from '../db/db.ts';
 import type { ConversationsTable, MembersTable } from '../db/schema.ts';
 import { readPair } from './access.ts';
 import { readConversation, readInbox, readMember } from './entities.ts';
@@ -113,13 +114,19 @@ export interface Newcomer {
  */
 export async function findNewcomers(c: Commit, adderId: string, userIds: string[]): Promise<Newcomer[]> {
   if (userIds.length === 0) return [];
-  const people = await c.q.selectFrom('users').select(['id', 'accepts']).where('id', 'in', userIds).where('deleted_at', 'is', null).where('disabled_at', 'is', null).execute();
+  const people = await c.q.selectFrom('users').select('id').where('id', 'in', userIds).where('deleted_at', 'is', null).where('disabled_at', 'is', null).execute();
   const newcomers: Newcomer[] = [];
-  for (const { id, accepts } of people) {
+  for (const { id } of people) {
     const pair = await readPair(c.q, adderId, id);
-    if (!pair.blocked) newcomers.push({ userId: id, request: !pair.friends && accepts !== 'anyone' });
+    if (!pair.blocked) newcomers.push({ userId: id, request: !pair.friends });
   }
   return newcomers;
+}
+
+/** The streams of these people; ids of nobody have none to lock. */
+export async function streamsOf(q: Query, userIds: string[]): Promise<StreamId[]> {
+  if (userIds.length === 0) return [];
+  return (await q.selectFrom('users').select('id').where('id', 'in', userIds).execute()).map((row) => userStream(row.id));
 }
 
 /** A group without an owner gets one: the longest-standing admin, else the longest-standing member. */

@@ -3,7 +3,7 @@ import { readPair, requireGroupAdmin, requireMayWrite, requireMember, requirePer
 import { appendLine } from '../core/append.ts';
 import { type Context, type Handlers, newId } from '../core/context.ts';
 import { readConversation, readInbox } from '../core/entities.ts';
-import { type Newcomer, findNewcomers, join, leave, passOnOwnership } from '../core/membership.ts';
+import { type Newcomer, findNewcomers, join, leave, passOnOwnership, streamsOf } from '../core/membership.ts';
 import type { Commit } from '../core/streams.ts';
 import type { Query } from '../db/db.ts';
 import type { InboxTable } from '../db/schema.ts';
@@ -50,7 +50,8 @@ export const conversations: Handlers<
     const { userId } = context;
     const others = [...new Set(memberIds)].filter((id) => id !== userId);
     const id = newId();
-    const conversation = await context.commit([userId, ...others].map(userStream), async (c) => {
+    const everybody = async (q: Query): Promise<StreamId[]> => [userStream(userId), ...(await streamsOf(q, others))];
+    const conversation = await context.commit(everybody, async (c) => {
       const begun = await begin(c, { id, type: 'group', title, avatar, createdBy: userId, directKey: null, clientId: clientId ?? null });
       if (!begun) throw c.unchanged(undefined);
       const newcomers = await findNewcomers(c, userId, others);
@@ -82,7 +83,7 @@ export const conversations: Handlers<
           .execute();
         const conversation = await readConversation(c.q, conversationId);
         c.put(stream, conversation);
-        await appendLine(c, conversationId, context.userId, { type: 'renamed', title: after.title ?? '' });
+        await appendLine(c, conversationId, context.userId, after.title === before.title ? { type: 'picture' } : { type: 'renamed', title: after.title ?? '' });
         return { conversation };
       },
       { append: stream },

@@ -3,7 +3,7 @@ import { requireGroupAdmin, requireMember } from '../core/access.ts';
 import { appendLine } from '../core/append.ts';
 import type { Handlers } from '../core/context.ts';
 import { memberRows, readMember, toMember } from '../core/entities.ts';
-import { findNewcomers, join, joinedAmong, leave } from '../core/membership.ts';
+import { findNewcomers, join, joinedAmong, leave, streamsOf } from '../core/membership.ts';
 import type { Commit } from '../core/streams.ts';
 import type { MembersTable } from '../db/schema.ts';
 
@@ -30,8 +30,7 @@ export const members: Handlers<'member.list' | 'member.add' | 'member.remove' | 
     const wanted = [...new Set(userIds)];
     await context.read((q) => requireMember(q, conversationId, userId));
     return context.commit(
-      // Ids of nobody have no stream to lock.
-      async (q) => [stream, ...(await q.selectFrom('users').select('id').where('id', 'in', wanted).execute()).map((row) => userStream(row.id))],
+      async (q) => [stream, ...(await streamsOf(q, wanted))],
       async (c) => {
         const { type } = await requireMember(c.q, conversationId, userId);
         if (type !== 'group') throw new RequestError('forbidden');

@@ -24,7 +24,7 @@ export const typing: Handlers<'typing.set'> = {
     heard.delete(key);
     heard.set(key, now);
     if (heard.size > remembered) heard.delete(heard.keys().next().value!);
-    context.signal(conversationStream(conversationId), { signal: 'typing', data: { conversationId, userId } });
+    context.signalOthers(conversationStream(conversationId), { signal: 'typing', data: { conversationId, userId } });
     return {};
   },
 };

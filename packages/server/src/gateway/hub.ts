@@ -116,7 +116,8 @@ export class Hub {
         return;
       case 'signal': {
         const frame = buildFrame(publication.frame);
-        for (const follower of followed.followers) follower.signal(frame);
+        const { notTo } = publication;
+        for (const follower of followed.followers) if (notTo === undefined || !follower.topics.has(notTo)) follower.signal(frame);
         return;
       }
       default:

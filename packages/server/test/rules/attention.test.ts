@@ -121,6 +121,15 @@ describe.each(engines)('attention on %s', (engine) => {
     expect(await place.head(stream)).toEqual(before);
   });
 
+  test('[TY1] one’s own other devices are not told', async () => {
+    const { anna, bert, conversationId } = await place.direct();
+    const [phone, tab] = [await place.device(bert), await place.connect(bert)];
+    await bert.call('typing.set', { conversationId });
+    for (const device of [anna, bert, phone, tab]) await device.settle();
+    expect(signals(anna)).toHaveLength(1);
+    for (const device of [bert, phone, tab]) expect(signals(device)).toEqual([]);
+  });
+
   test('[TY1] one who types in two conversations is seen in both, and only there', async () => {
     const { anna, bert, conversationId } = await place.direct();
     const eve = await place.person('eve');

@@ -91,10 +91,15 @@ describe.each(engines)('conversations on %s', (engine) => {
 
   test('[CV3] a group from a stranger waits, one from a friend does not', async () => {
     const { anna, bert } = await place.friends();
-    const stranger = await place.person('cleo');
-    const { conversation } = await anna.call('conversation.create', { title: 'Club', memberIds: [bert.id, stranger.id] });
+    const [stranger, open, added] = (await place.people('cleo', 'dora', 'emil')) as [Someone, Someone, Someone];
+    for (const person of [open, added]) await person.call('user.update', { accepts: 'anyone' });
+    const { conversation } = await anna.call('conversation.create', { title: 'Club', memberIds: [bert.id, stranger.id, open.id] });
+    await anna.call('member.add', { conversationId: conversation.id, userIds: [added.id] });
     expect(await inboxOf(bert, conversation.id)).toMatchObject({ request: false });
-    expect(await inboxOf(stranger, conversation.id)).toMatchObject({ request: true });
+    // As between two: accepting anyone is no friendship.
+    for (const person of [stranger, open, added]) expect(await inboxOf(person, conversation.id)).toMatchObject({ request: true });
+    const direct = await anna.call('conversation.direct', { userId: open.id });
+    expect(await inboxOf(open, direct.conversation.id)).toMatchObject({ request: true });
   });
 
   test('[CV4] a group has its creator as owner and the named as members', async () => {
@@ -121,11 +126,11 @@ describe.each(engines)('conversations on %s', (engine) => {
     expect(without[0]!.conversation.id).not.toBe(without[1]!.conversation.id);
   });
 
-  test('[CV4] people who are gone are passed over', async () => {
+  test('[CV4] people who are gone, and ids of nobody, are passed over', async () => {
     const { anna, bert } = await place.friends();
     const gone = await place.server.guest();
     await place.server.call('user.delete', {}, gone.token);
-    const { conversation } = await anna.call('conversation.create', { title: 'Club', memberIds: [bert.id, gone.id] });
+    const { conversation } = await anna.call('conversation.create', { title: 'Club', memberIds: [bert.id, gone.id, 'nobody'] });
     expect(conversation.memberCount).toBe(2);
     expect((await anna.call('member.add', { conversationId: conversation.id, userIds: [gone.id, 'nobody', bert.id] })).members.map(({ userId }) => userId)).toEqual([bert.id]);
   });
@@ -338,7 +343,8 @@ describe.each(engines)('conversations on %s', (engine) => {
     const { conversation } = await anna.call('conversation.create', { title, memberIds: [bert.id] });
     const conversationId = conversation.id;
     await bert.call('member.add', { conversationId, userIds: [cleo.id, dora.id] });
-    await anna.call('conversation.update', { conversationId, title: 'Choir' });
+    await anna.call('conversation.update', { conversationId, title: 'Choir', avatar: 'salt-1' });
+    await anna.call('conversation.update', { conversationId, title: 'Choir', avatar: 'salt-2' });
     await anna.call('member.role', { conversationId, userId: bert.id, role: 'admin' });
     await bert.call('member.remove', { conversationId, userId: cleo.id });
     await dora.call('conversation.leave', { conversationId });
@@ -347,9 +353,10 @@ describe.each(engines)('conversations on %s', (engine) => {
       { senderId: anna.id, seq: 1, type: 'created', title, userIds: [bert.id] },
       { senderId: bert.id, seq: 2, type: 'added', userIds: [cleo.id, dora.id].toSorted() },
       { senderId: anna.id, seq: 3, type: 'renamed', title: 'Choir' },
-      { senderId: anna.id, seq: 4, type: 'role', role: 'admin', userIds: [bert.id] },
-      { senderId: bert.id, seq: 5, type: 'removed', userIds: [cleo.id] },
-      { senderId: dora.id, seq: 6, type: 'left' },
+      { senderId: anna.id, seq: 4, type: 'picture' },
+      { senderId: anna.id, seq: 5, type: 'role', role: 'admin', userIds: [bert.id] },
+      { senderId: bert.id, seq: 6, type: 'removed', userIds: [cleo.id] },
+      { senderId: dora.id, seq: 7, type: 'left' },
     ]);
     for (const line of said) expect(line).toMatchObject({ type: 'system', text: '', clientId: null });
   });

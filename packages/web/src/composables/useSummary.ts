@@ -39,6 +39,8 @@ export function useSummary() {
         return t('system.created', { a });
       case 'renamed':
         return t('system.renamed', { a, title: event.title ?? '' });
+      case 'picture':
+        return t('system.picture', { a });
       case 'added':
         return event.userIds?.length === 1 && event.userIds[0] === message.senderId ? t('system.joined', { a }) : t('system.added', { a, b });
       case 'removed':

@@ -358,6 +358,23 @@ describe('groups', () => {
 });
 
 describe('oneself', () => {
+  test('[PG23] what the server refuses is told in words, in the language of the person', async () => {
+    const { handle } = await account('Ada');
+    for (const [locale, signIn, problem] of [
+      ['en-GB', 'Sign in', 'The user name or the password is wrong.'],
+      ['zh-CN', '登录', '用户名或密码不正确。'],
+    ] as const) {
+      const page = await site.openBrowser({ locale });
+      await page.goto('/signin');
+      await page.getByRole('button', { name: signIn }).first().click();
+      await page.locator('input[name=username]').fill(handle!);
+      await page.locator('input[name=password]').fill('not my password');
+      await page.locator('form').getByRole('button', { name: signIn }).click();
+      await page.getByRole('alert').waitFor();
+      expect(await page.getByRole('alert').textContent()).toBe(problem);
+    }
+  });
+
   test('[PG20] the list of devices is what it is now: one is ended, or all others at once', async () => {
     const ada = await account('Ada');
     const one = await open(ada);

@@ -13,14 +13,15 @@ export const i18n = createI18n({ legacy: false, locale: 'en', messages: {}, miss
 // The schema of messages is read at run time, one language at a time; keys are compared by a test instead.
 const global = i18n.global as unknown as {
   t(key: string, named?: Record<string, unknown>, plural?: number): string;
-  te(key: string): boolean;
   locale: { value: string };
+  getLocaleMessage(locale: string): Record<string, unknown>;
   setLocaleMessage(locale: string, messages: Record<string, unknown>): void;
   availableLocales: string[];
 };
 
 export const t = (key: string, named: Record<string, unknown> = {}, plural?: number): string => (plural === undefined ? global.t(key, named) : global.t(key, named, plural));
-export const hasText = (key: string): boolean => global.te(key);
+/** This edition of vue-i18n has no `te`. */
+export const hasText = (key: string): boolean => Object.hasOwn(global.getLocaleMessage(global.locale.value), key);
 export const language = (): Language => global.locale.value as Language;
 
 /** `{a: {b: 'text'}}` → `{'a.b': 'text'}`: this edition of vue-i18n looks keys up, it does not walk. */

@@ -95,7 +95,7 @@ export class Site {
   #listen(page: Page): void {
     page.on('pageerror', (error) => this.complaints.push(`error at ${page.url()}: ${error.stack ?? error.message}`));
     page.on('console', (line) => {
-      if (/Content Security Policy|TrustedHTML|TrustedScript|\[Vue|\[intlify\]/i.test(line.text())) this.complaints.push(line.text());
+      if (/Content Security Policy|TrustedHTML|TrustedScript|\[Vue|\[intlify\]|^\w*Error: /i.test(line.text())) this.complaints.push(line.text());
     });
     page.on('request', (request) => {
       if (!request.url().startsWith(this.server.url) && !/^(data|blob):/.test(request.url())) this.complaints.push(`request: ${request.url()}`);

@@ -82,8 +82,7 @@ export class Views {
       unread: this.#reads.unread(id),
       readSeq: this.#reads.readSeq(id),
       lastSeq: held?.hi ?? 0,
-      // The last one was sent, but another device had written something else.
-      draft: this.#drafts.get(id) || (this.#drafts.other(id) ?? ''),
+      draft: this.#drafts.get(id),
       at: Math.max(lastMessage?.at ?? conversation.createdAt, pending?.state === 'waiting' ? this.#serverTime(pending.addedAt) : 0),
     };
     if (peer) view.peer = peer;

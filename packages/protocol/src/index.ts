@@ -8,7 +8,7 @@ export type { Access, Method, RateClass } from './method.ts';
 export { pushPayload } from './push.ts';
 export * from './registry.ts';
 export * from './streams.ts';
-export { cleanBodyText, isBodyText, isEmojiText, isNameText, normalizeName } from './text.ts';
+export { isBodyText, isEmojiText, isNameText, normalizeName } from './text.ts';
 
 import type * as z from 'zod/mini';
 import type { EntityOf } from './entities.ts';

@@ -4,8 +4,6 @@ export interface ServerInfo {
   name: string;
   registration: 'open' | 'invite' | 'closed';
   guests: boolean;
-  /** Hours for which one may edit and recall one's own message. */
-  recallHours: number;
   version: string;
 }
 

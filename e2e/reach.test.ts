@@ -1,0 +1,175 @@
+import type { CDPSession, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { shortcuts } from '../packages/web/src/composables/shortcuts.ts';
+import { Site, type Someone, field, log, patient, untilHidden } from './people.ts';
+import { type World, enter, makeWorld } from './reach-world.ts';
+
+let site: Site;
+let world: World;
+
+beforeAll(async () => {
+  site = await Site.open();
+  world = await makeWorld(site);
+});
+afterAll(() => site?.close());
+afterEach(() => site.closePages());
+
+const pathOf = (page: Page): string => new URL(page.url()).pathname;
+const isAt = async (page: Page, path: string): Promise<void> => {
+  await expect.poll(() => pathOf(page), patient).toBe(path);
+};
+const title = (page: Page): Promise<string | null> => page.locator('.conv h1').textContent();
+const switcher = (page: Page) => page.getByRole('dialog', { name: 'Go to' });
+const options = (page: Page) => switcher(page).getByRole('option');
+
+/** Ada with the conversation with Noor open, writing. */
+async function writing(): Promise<Someone> {
+  const ada = await enter(site, world.ada);
+  await ada.page.goto(world.paths.noor);
+  await expect.poll(() => isFocused(field(ada)), patient).toBe(true);
+  return ada;
+}
+
+const isFocused = (locator: ReturnType<Page['locator']>): Promise<boolean> => locator.evaluate((element) => element === document.activeElement);
+
+describe('the switcher', () => {
+  test('[RE11] Ctrl+K goes to people, groups, rooms and settings by remark, name, handle or initials', async () => {
+    const { page } = await writing();
+    for (const [words, first, path] of [
+      ['cousin', 'Cousin N', world.paths.noor],
+      ['noor', 'Cousin N', world.paths.noor],
+      ['wxm', '王小明', world.paths.ming],
+      ['@ming', '王小明', world.paths.ming],
+      ['ww', 'Weekend walk', world.paths.group],
+      ['lob', 'Lobby', world.paths.lobby],
+      ['appear', 'Appearance', '/settings/appearance'],
+    ] as const) {
+      await page.keyboard.press('Control+k');
+      await switcher(page).getByRole('combobox').fill(words);
+      await options(page).first().getByText(first, { exact: true }).waitFor();
+      await page.keyboard.press('Enter');
+      await untilHidden(switcher(page));
+      await expect.poll(() => pathOf(page), patient).toBe(path);
+    }
+  });
+
+  test('[RE12] without words it lists what was used last; arrows choose, Escape leaves everything as it was', async () => {
+    const ada = await writing();
+    const { page } = ada;
+    await page.keyboard.press('Control+k');
+    await options(page).nth(3).waitFor();
+    const active = (): Promise<string | null> => page.getByRole('option', { selected: true }).locator('bdi').textContent();
+    expect(await active()).toBe('Lobby');
+    expect(await options(page).nth(1).locator('bdi').textContent()).toBe('Weekend walk');
+    await page.keyboard.press('ArrowDown');
+    expect(await active()).toBe('Weekend walk');
+    const input = switcher(page).getByRole('combobox');
+    expect(await input.getAttribute('aria-activedescendant')).toBe(await page.getByRole('option', { selected: true }).getAttribute('id'));
+    await page.keyboard.press('ArrowUp');
+    await page.keyboard.press('ArrowUp');
+    expect(await options(page).last().getAttribute('aria-selected')).toBe('true');
+    await page.keyboard.press('Escape');
+    await untilHidden(switcher(page));
+    await isAt(page, world.paths.noor);
+    await expect.poll(() => isFocused(field(ada)), patient).toBe(true);
+  });
+
+  test('[RE13] keys with which Chinese is composed neither choose nor go nor close', async () => {
+    const { page } = await writing();
+    const cdp = await page.context().newCDPSession(page);
+    await page.keyboard.press('Control+k');
+    const input = switcher(page).getByRole('combobox');
+    await options(page).first().waitFor();
+    for (const text of ['w', 'wang']) await cdp.send('Input.imeSetComposition', { text, selectionStart: text.length, selectionEnd: text.length });
+    for (const key of ['ArrowDown', 'Enter', 'Escape', 'k']) await imeKey(cdp, key);
+    expect(await options(page).first().getAttribute('aria-selected')).toBe('true');
+    expect(pathOf(page)).toBe(world.paths.noor);
+    await cdp.send('Input.insertText', { text: '王' });
+    await expect.poll(() => input.inputValue()).toBe('王');
+    await expect.poll(() => options(page).count()).toBe(1);
+    expect(await options(page).locator('bdi').textContent()).toBe('王小明');
+  });
+});
+
+describe('shortcuts', () => {
+  test('[RE14] the sheet lists every shortcut of the table; Ctrl+/ opens it everywhere, a question mark outside of fields', async () => {
+    const ada = await writing();
+    const { page } = ada;
+    const sheet = page.getByRole('dialog', { name: 'Keyboard shortcuts' });
+    await page.keyboard.type('?');
+    expect(await field(ada).inputValue()).toBe('?');
+    expect(await sheet.count()).toBe(0);
+    await field(ada).fill('');
+    await page.keyboard.press('Control+/');
+    await sheet.waitFor();
+    expect(await sheet.locator('dt').count()).toBe(shortcuts.length);
+    expect((await sheet.locator('dt').allTextContents()).filter((text) => text.trim() === '' || text.includes('shortcuts.'))).toEqual([]);
+    await page.keyboard.press('Escape');
+    await untilHidden(sheet);
+    await expect.poll(() => isFocused(field(ada)), patient).toBe(true);
+    await log(ada).focus();
+    await page.keyboard.press('?');
+    await sheet.waitFor();
+  });
+
+  test('[RE15] Alt with arrows goes through the chats, with Shift through the unread ones', async () => {
+    const ada = await writing();
+    const { page } = ada;
+    const titles = await page.getByRole('navigation', { name: 'Chats' }).locator('.name > .ell').allTextContents();
+    const here = titles.indexOf('Cousin N');
+    await page.keyboard.press('Alt+ArrowUp');
+    await expect.poll(() => title(page), patient).toBe(titles[here - 1]);
+    await page.keyboard.press('Alt+ArrowDown');
+    await expect.poll(() => title(page), patient).toBe('Cousin N');
+    // What is unread comes to the top; between here and there are chats that have been read.
+    await site.server.call('message.send', { conversationId: world.paths.ming.slice(3), clientId: 'an-unread-message', type: 'text', text: '出发了吗？' }, world.ming.token);
+    await page.getByRole('navigation', { name: 'Chats' }).getByRole('listitem').first().getByText('出发了吗？').waitFor();
+    await page.keyboard.press('Alt+Shift+ArrowUp');
+    await expect.poll(() => title(page), patient).toBe('王小明');
+    await expect.poll(() => isFocused(field(ada)), patient).toBe(true);
+  });
+
+  test('[RE16] no shortcut fires while an input method composes', async () => {
+    const ada = await writing();
+    const { page } = ada;
+    const cdp = await page.context().newCDPSession(page);
+    await cdp.send('Input.imeSetComposition', { text: 'ni', selectionStart: 2, selectionEnd: 2 });
+    for (const key of ['F6', '?']) await imeKey(cdp, key);
+    await imeKey(cdp, 'ArrowUp', 1);
+    await imeKey(cdp, 'k', 2);
+    await cdp.send('Input.insertText', { text: '你' });
+    await expect.poll(() => field(ada).inputValue()).toBe('你');
+    expect(await page.getByRole('dialog').count()).toBe(0);
+    expect(pathOf(page)).toBe(world.paths.noor);
+    expect(await isFocused(field(ada))).toBe(true);
+    await field(ada).fill('');
+  });
+
+  test('[RE17] F6 goes through the parts of the screen, and comes back to where one was in each', async () => {
+    const ada = await writing();
+    const { page } = ada;
+    await page.getByRole('button', { name: 'Details' }).click();
+    await page.getByRole('complementary').waitFor();
+    await field(ada).focus();
+    const part = (): Promise<string> => page.evaluate(() => document.activeElement!.closest('aside, main, section.list, nav.rail')!.tagName.toLowerCase());
+    const round: string[] = [];
+    for (let press = 0; press < 4; press++) {
+      await page.keyboard.press('F6');
+      round.push(await part());
+    }
+    expect(round).toEqual(['aside', 'nav', 'section', 'main']);
+    expect(await isFocused(field(ada))).toBe(true);
+    await page.keyboard.press('Shift+F6');
+    expect(await part()).toBe('section');
+  });
+});
+
+/** A key that the input method takes: the browser reports it as 229. @param modifiers  1 Alt, 2 Ctrl */
+async function imeKey(cdp: CDPSession, key: string, modifiers = 0): Promise<void> {
+  await cdp.send('Input.dispatchKeyEvent', { type: 'rawKeyDown', key, code: key, windowsVirtualKeyCode: 229, modifiers });
+  await cdp.send('Input.dispatchKeyEvent', { type: 'keyUp', key, code: key, windowsVirtualKeyCode: 229, modifiers });
+}
+
+test('[RE4] no page asked another origin for anything, broke the policy or threw', () => {
+  expect(site.complaints).toEqual([]);
+});

@@ -57,10 +57,16 @@ export const limits = {
   /** Conversations one person may be in. */
   conversationsPerUser: 2_000,
   pinnedConversations: 50,
-  /** Friends and open requests of one person. */
+  // What a person's stream carries is bounded kind by kind, and the snapshot carries all of it.
+  /** Friends of one person, those they have asked or blocked, and those with a remark. */
   friendsPerUser: 2_000,
+  /** Requests that wait for one person's answer. */
+  incomingRequests: 200,
+  /** Drafts of one person, and the bytes of all of them. */
+  draftsPerUser: 500,
+  draftBytes: 1_048_576,
   /** Messages that one person has deleted for themselves. */
-  hiddenMessages: 10_000,
+  hiddenMessages: 5_000,
   /** Signed-in devices of one person. */
   sessionsPerUser: 20,
   /** Devices of one person that get pushes. */

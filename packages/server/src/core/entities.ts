@@ -184,10 +184,24 @@ export async function readUser(q: Query, userId: string): Promise<User> {
 /**
  * What is private to a person, changed after a version, by version.
  *
- * @param since  0 for all there is; then ended sessions, conversations left and friendships without trace are passed over.
  * @param limit  Rows of each kind at most.
  */
-export async function readUserStream(q: Query, userId: string, since: number, limit: number): Promise<Entity[]> {
+export const readUserStream = (q: Query, userId: string, since: number, limit: number): Promise<Entity[]> =>
+  readPersonal(q, userId, since, { sessions: limit, friends: limit, inbox: limit, drafts: limit, hidden: limit });
+
+/** All that is private to a person now. Ended sessions, conversations left and friendships without trace are passed over. */
+export const readUserSnapshot = (q: Query, userId: string): Promise<Entity[]> => readPersonal(q, userId, 0, most);
+
+/** Rows of each kind that there can be, so that a snapshot cuts nothing off. */
+const most: Record<'sessions' | 'friends' | 'inbox' | 'drafts' | 'hidden', number> = {
+  sessions: limits.sessionsPerUser,
+  friends: limits.friendsPerUser + limits.incomingRequests,
+  inbox: limits.conversationsPerUser,
+  drafts: limits.draftsPerUser,
+  hidden: limits.hiddenMessages,
+};
+
+async function readPersonal(q: Query, userId: string, since: number, limit: typeof most): Promise<Entity[]> {
   const fresh = since === 0;
   const own = await q.selectFrom('users').selectAll().where('id', '=', userId).where('version', '>', since).execute();
   const sessions = await q
@@ -197,14 +211,14 @@ export async function readUserStream(q: Query, userId: string, since: number, li
     .where('version', '>', since)
     .$if(fresh, (query) => query.where('ended_at', 'is', null))
     .orderBy('version')
-    .limit(limit)
+    .limit(limit.sessions)
     .execute();
   const friends = await friendRows(q)
     .where('friends.user_id', '=', userId)
     .where('friends.version', '>', since)
     .$if(fresh, (query) => query.where((eb) => eb.or([eb('state', '!=', 'none'), eb('blocked', '=', 1), eb('remark', '!=', '')])))
     .orderBy('friends.version')
-    .limit(limit)
+    .limit(limit.friends)
     .execute();
   const inbox = await q
     .selectFrom('inbox')
@@ -213,7 +227,7 @@ export async function readUserStream(q: Query, userId: string, since: number, li
     .where('version', '>', since)
     .$if(fresh, (query) => query.where('joined', '=', 1))
     .orderBy('version')
-    .limit(limit)
+    .limit(limit.inbox)
     .execute();
   const settings = await q.selectFrom('settings').selectAll().where('user_id', '=', userId).where('version', '>', since).execute();
   const drafts = await q
@@ -223,16 +237,9 @@ export async function readUserStream(q: Query, userId: string, since: number, li
     .where('version', '>', since)
     .$if(fresh, (query) => query.where((eb) => eb.or([eb('text', '!=', ''), eb('other', 'is not', null)])))
     .orderBy('version')
-    .limit(limit)
+    .limit(limit.drafts)
     .execute();
-  const hidden = await q
-    .selectFrom('hidden')
-    .selectAll()
-    .where('user_id', '=', userId)
-    .where('version', '>', since)
-    .orderBy('version', fresh ? 'desc' : 'asc')
-    .limit(limit)
-    .execute();
+  const hidden = await q.selectFrom('hidden').selectAll().where('user_id', '=', userId).where('version', '>', since).orderBy('version').limit(limit.hidden).execute();
   const personal = [...settings.map(toSettings), ...drafts.map(toDraft), ...hidden.map(toHidden)];
   return byVersion([...own.map(toUser), ...sessions.map(toSession), ...friends.map(toFriend), ...inbox.map(toInbox), ...personal]);
 }

@@ -1,7 +1,9 @@
-import { userStream } from '@kith/protocol';
+import { RequestError, limits, userStream } from '@kith/protocol';
+import { sql } from 'kysely';
 import { requireMember } from '../core/access.ts';
 import type { Handlers } from '../core/context.ts';
 import { toDraft } from '../core/entities.ts';
+import type { Commit } from '../core/streams.ts';
 
 export const drafts: Handlers<'draft.set'> = {
   async 'draft.set'(context, { conversationId, text, base }) {
@@ -16,6 +18,7 @@ export const drafts: Handlers<'draft.set'> = {
       const unseen = before !== undefined && base < before.version;
       const other = unseen ? (before.text !== '' && before.text !== text ? before.text : before.other) : null;
       const row = { user_id: userId, conversation_id: conversationId, version: c.version(own), text, other, at: c.now };
+      if (text !== '') await requireFewDrafts(c, userId, conversationId, Buffer.byteLength(text) + Buffer.byteLength(other ?? ''));
       await c.q
         .insertInto('drafts')
         .values(row)
@@ -26,3 +29,16 @@ export const drafts: Handlers<'draft.set'> = {
     });
   },
 };
+
+/** @param bytes  Of this draft, beside all the others. @throws too_many */
+async function requireFewDrafts(c: Commit, userId: string, conversationId: string, bytes: number): Promise<void> {
+  const others = await c.q
+    .selectFrom('drafts')
+    .select((eb) => [eb.fn.countAll<number>().as('count'), sql<number | null>`sum(octet_length(text) + coalesce(octet_length(other), 0))`.as('bytes')])
+    .where('user_id', '=', userId)
+    .where('conversation_id', '!=', conversationId)
+    .where((eb) => eb.or([eb('text', '!=', ''), eb('other', 'is not', null)]))
+    .executeTakeFirstOrThrow();
+  if (Number(others.count) >= limits.draftsPerUser) throw new RequestError('too_many', { message: `A person has at most ${limits.draftsPerUser} drafts.` });
+  if (Number(others.bytes ?? 0) + bytes > limits.draftBytes) throw new RequestError('too_many', { message: `The drafts of a person have at most ${limits.draftBytes} bytes.` });
+}

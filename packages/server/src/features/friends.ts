@@ -14,13 +14,14 @@ export const friends: Handlers<'friend.request' | 'friend.accept' | 'friend.refu
       if (mine.blocked) throw new RequestError('forbidden', { message: 'Unblock this person first.' });
       if (mine.state === 'friends' || mine.state === 'outgoing') return;
       await requirePerson(c.q, userId);
-      await requireFewEnough(c, context.userId);
       if (mine.state === 'incoming') {
         await setMine({ state: 'friends', since: c.now });
         await setTheirs({ state: 'friends', since: c.now });
         return;
       }
       await setMine({ state: 'outgoing', note, since: c.now });
+      // Asked even where it will not be told: a block must not be told apart from a full list.
+      if (theirs.state !== 'incoming') await requireFewRequests(c, userId);
       // Whoever blocked the asker hears nothing of it, and the asker cannot tell.
       if (!theirs.blocked) await setTheirs({ state: 'incoming', note, since: c.now });
     }),
@@ -95,7 +96,9 @@ async function change(context: Context, otherId: string, work: (pair: Pair) => P
     let changed = false;
     const set = async (ownerId: string, friendId: string, side: Side, values: Partial<Side>): Promise<void> => {
       changed = true;
+      const before = isKept(side);
       Object.assign(side, values);
+      if (!before && isKept(side)) await requireFewEnough(c, ownerId);
       const row = { ...side, version: c.version(userStream(ownerId)) };
       await c.q
         .insertInto('friends')
@@ -129,12 +132,28 @@ async function readSides(c: Commit, userId: string, otherId: string): Promise<{ 
   return { mine: side(userId), theirs: side(otherId), known: rows.some((row) => row.user_id === userId) };
 }
 
+/** Is this one of those whom the owner of the row has chosen to have there? A request of somebody else's is not. */
+const isKept = ({ state, blocked, remark }: Side): boolean => state === 'friends' || state === 'outgoing' || blocked === 1 || remark !== '';
+
+/** @throws too_many */
 async function requireFewEnough(c: Commit, userId: string): Promise<void> {
   const { count } = await c.q
     .selectFrom('friends')
     .select((eb) => eb.fn.countAll<number>().as('count'))
     .where('user_id', '=', userId)
-    .where('state', '!=', 'none')
+    .where((eb) => eb.or([eb('state', 'in', ['friends', 'outgoing']), eb('blocked', '=', 1), eb('remark', '!=', '')]))
     .executeTakeFirstOrThrow();
-  if (Number(count) >= limits.friendsPerUser) throw new RequestError('too_many', { message: `A person has at most ${limits.friendsPerUser} friends and open requests.` });
+  if (Number(count) >= limits.friendsPerUser)
+    throw new RequestError('too_many', { message: `A person has at most ${limits.friendsPerUser} friends, requests sent, blocked people and remarks together.` });
+}
+
+/** @throws too_many */
+async function requireFewRequests(c: Commit, userId: string): Promise<void> {
+  const { count } = await c.q
+    .selectFrom('friends')
+    .select((eb) => eb.fn.countAll<number>().as('count'))
+    .where('user_id', '=', userId)
+    .where('state', '=', 'incoming')
+    .executeTakeFirstOrThrow();
+  if (Number(count) >= limits.incomingRequests) throw new RequestError('too_many', { message: `At most ${limits.incomingRequests} requests wait for the answer of one person.` });
 }

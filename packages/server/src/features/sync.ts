@@ -1,7 +1,7 @@
 import { RequestError, type StreamId, limits, parseStream } from '@kith/protocol';
 import { requireMember } from '../core/access.ts';
 import type { Handlers } from '../core/context.ts';
-import { readConversationSnapshot, readConversationStream, readUser, readUserStream } from '../core/entities.ts';
+import { readConversationSnapshot, readConversationStream, readUser, readUserSnapshot, readUserStream } from '../core/entities.ts';
 import { readHeads } from '../core/streams.ts';
 import type { Query } from '../db/db.ts';
 
@@ -42,7 +42,7 @@ export const sync: Handlers<'hello' | 'stream.heads' | 'stream.changes' | 'strea
     return context.read(async (q) => {
       const { kind, id } = await requireReadable(q, stream, context.userId);
       const version = (await readHeads(q, [stream]))[stream] ?? 0;
-      const entities = kind === 'user' ? await readUserStream(q, id, 0, limits.conversationsPerUser) : await readConversationSnapshot(q, id);
+      const entities = kind === 'user' ? await readUserSnapshot(q, id) : await readConversationSnapshot(q, id);
       return { entities, version };
     });
   },

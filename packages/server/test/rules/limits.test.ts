@@ -173,17 +173,74 @@ const proofs: { [L in LimitName]: Proof } = {
     await anna.call('conversation.pin', { conversationId: conversation.id, on: true });
   },
   async friendsPerUser(place) {
-    const [anna, bert, cleo] = [await place.server.guest(), await place.server.guest(), await place.server.guest()];
+    const [anna, bert, cleo, dora, emil] = await Promise.all(['anna', 'bert', 'cleo', 'dora', 'emil'].map((name) => place.server.guest(name)));
     const prefix = await crowd(place, limits.friendsPerUser - 1);
+    // Of each kind that is one's own doing.
+    const kinds =
+      "case when i % 4 < 2 then 'friends' when i % 4 = 2 then 'outgoing' else 'none' end, case when i % 8 = 3 then 1 else 0 end, case when i % 8 = 7 then 'x' else '' end";
     await place.rows.run(
-      `insert into friends (user_id, friend_id, version, state, since) ${numbers(limits.friendsPerUser - 1)} select ?, '${prefix}-' || i, 1, case when i % 2 = 0 then 'friends' else 'outgoing' end, 0 from n`,
+      `insert into friends (user_id, friend_id, version, since, state, blocked, remark) ${numbers(limits.friendsPerUser - 1)} select ?, '${prefix}-' || i, 1, 0, ${kinds} from n`,
+      anna!.id,
+    );
+    for (const one of [bert, cleo]) await place.server.call('friend.request', { userId: anna!.id }, one!.token);
+    const as = (method: MethodName, params: object) => refusal(place, anna!.token, method, params);
+    expect(await as('friend.accept', { userId: bert!.id })).toBeUndefined();
+    const tooMany = { code: 'too_many', message: expect.stringContaining(String(limits.friendsPerUser)) };
+    expect(await as('friend.accept', { userId: cleo!.id })).toMatchObject(tooMany);
+    expect(await as('friend.request', { userId: cleo!.id })).toMatchObject(tooMany);
+    expect(await as('friend.request', { userId: dora!.id })).toMatchObject(tooMany);
+    expect(await as('block.add', { userId: dora!.id })).toMatchObject(tooMany);
+    expect(await as('friend.remark', { userId: dora!.id, remark: 'x' })).toMatchObject(tooMany);
+    // Whom one has already may be given more, and others may still ask.
+    expect(await as('friend.remark', { userId: bert!.id, remark: 'x' })).toBeUndefined();
+    expect(await refusal(place, emil!.token, 'friend.request', { userId: anna!.id })).toBeUndefined();
+    // Room is made by taking something away.
+    expect(await as('friend.remark', { userId: bert!.id, remark: '' })).toBeUndefined();
+    expect(await as('friend.remove', { userId: bert!.id })).toBeUndefined();
+    expect(await as('friend.accept', { userId: cleo!.id })).toBeUndefined();
+  },
+  async incomingRequests(place) {
+    const [anna, bert, cleo] = await Promise.all(['anna', 'bert', 'cleo'].map((name) => place.server.guest(name)));
+    const prefix = await crowd(place, limits.incomingRequests - 1);
+    await place.rows.run(
+      `insert into friends (user_id, friend_id, version, since, state) ${numbers(limits.incomingRequests - 1)} select ?, '${prefix}-' || i, 1, 0, 'incoming' from n`,
+      anna!.id,
+    );
+    const ask = (person: typeof bert) => refusal(place, person!.token, 'friend.request', { userId: anna!.id });
+    expect(await ask(bert)).toBeUndefined();
+    const tooMany = { code: 'too_many', message: expect.stringContaining(String(limits.incomingRequests)) };
+    expect(await ask(cleo)).toMatchObject(tooMany);
+    // Blocked or not, the answer is the same.
+    await place.server.call('block.add', { userId: cleo!.id }, anna!.token);
+    expect(await ask(cleo)).toMatchObject(tooMany);
+    await place.server.call('block.remove', { userId: cleo!.id }, anna!.token);
+    await place.server.call('friend.refuse', { userId: bert!.id }, anna!.token);
+    expect(await ask(cleo)).toBeUndefined();
+  },
+  async draftsPerUser(place) {
+    const { anna, conversationId } = await place.direct();
+    const { conversation } = await anna.call('conversation.create', { title: 'Club', memberIds: [] });
+    await place.rows.run(
+      `insert into drafts (user_id, conversation_id, version, text, at) ${numbers(limits.draftsPerUser - 1)} select ?, '${unique('draft')}-' || i, 1, 'x', 1 from n`,
       anna.id,
     );
-    expect(await refusal(place, anna.token, 'friend.request', { userId: bert.id })).toBeUndefined();
-    expect(await refusal(place, anna.token, 'friend.request', { userId: cleo.id })).toMatchObject({
-      code: 'too_many',
-      message: expect.stringContaining(String(limits.friendsPerUser)),
-    });
+    const set = (id: string, text: string) => refusal(place, anna.token, 'draft.set', { conversationId: id, text, base: 0 });
+    expect(await set(conversationId, 'one')).toBeUndefined();
+    expect(await set(conversationId, 'one more word')).toBeUndefined();
+    expect(await set(conversation.id, 'two')).toMatchObject({ code: 'too_many', message: expect.stringContaining(String(limits.draftsPerUser)) });
+    await anna.call('draft.set', { conversationId, text: '', base: Number.MAX_SAFE_INTEGER });
+    expect(await set(conversation.id, 'two')).toBeUndefined();
+  },
+  async draftBytes(place) {
+    const { anna, conversationId } = await place.direct();
+    // In bytes, of which a Chinese letter has three; what another device had written counts too.
+    const long = '字'.repeat(Math.floor((limits.draftBytes - 30) / 6));
+    await place.rows.run("insert into drafts (user_id, conversation_id, version, text, other, at) values (?, 'elsewhere', 1, ?, ?, 1)", anna.id, long, long);
+    const room = limits.draftBytes - 2 * Buffer.byteLength(long);
+    const set = (text: string) => refusal(place, anna.token, 'draft.set', { conversationId, text, base: Number.MAX_SAFE_INTEGER });
+    expect(await set('x'.repeat(room))).toBeUndefined();
+    expect(await set('x'.repeat(room + 1))).toMatchObject({ code: 'too_many', message: expect.stringContaining(String(limits.draftBytes)) });
+    expect(await set('')).toBeUndefined();
   },
   async hiddenMessages(place) {
     const { anna, conversationId } = await place.direct();

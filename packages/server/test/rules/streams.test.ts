@@ -1,6 +1,7 @@
 import { type Entity, type Push, type StreamId, conversationStream, entityKey, limits, userStream } from '@kith/protocol';
 import { describe, expect, test } from 'vitest';
 import type { TestClient } from '../harness.ts';
+import { numbers } from './rows.ts';
 import { clientId, engines, unique, usePlace } from './place.ts';
 
 describe.each(engines)('streams on %s', (engine) => {
@@ -141,6 +142,35 @@ describe.each(engines)('streams on %s', (engine) => {
       pages.push(changes.entities);
     }
     expect(pages.map((page) => page.map(({ version }) => version - since))).toEqual([[1, 2, 2, 2, 2], [3]]);
+  });
+
+  test('[ST10] a person’s snapshot carries all that there can be', async () => {
+    const anna = await place.person();
+    const own = userStream(anna.id);
+    const prefix = unique('crowd');
+    const friends = limits.friendsPerUser + limits.incomingRequests;
+    await place.rows.run(`insert into users (id, version, name, created_at) ${numbers(friends)} select '${prefix}-' || i, 1, 'One of many', 0 from n`);
+    await place.rows.run(
+      `insert into friends (user_id, friend_id, version, since, state) ${numbers(friends)} select ?, '${prefix}-' || i, 1, 0, case when i <= ${limits.friendsPerUser} then 'friends' else 'incoming' end from n`,
+      anna.id,
+    );
+    // One is the announcements.
+    await place.rows.run(
+      `insert into inbox (user_id, conversation_id, version, joined) ${numbers(limits.conversationsPerUser - 1)} select ?, '${prefix}-' || i, 1, 1 from n`,
+      anna.id,
+    );
+    await place.rows.run(
+      `insert into drafts (user_id, conversation_id, version, text, at) ${numbers(limits.draftsPerUser)} select ?, '${prefix}-' || i, 1, 'x', 1 from n`,
+      anna.id,
+    );
+    await place.rows.run(
+      `insert into hidden (user_id, message_id, conversation_id, seq, version) ${numbers(limits.hiddenMessages)} select ?, '${prefix}-' || i, 'nowhere', i, 1 from n`,
+      anna.id,
+    );
+    const { entities } = await place.server.call('stream.snapshot', { stream: own }, anna.token);
+    const counts = Object.fromEntries(['friend', 'inbox', 'draft', 'hidden'].map((kind) => [kind, entities.filter((entity) => entity.kind === kind).length]));
+    expect(counts).toEqual({ friend: friends, inbox: limits.conversationsPerUser, draft: limits.draftsPerUser, hidden: limits.hiddenMessages });
+    await place.rows.run('delete from inbox where user_id = ?', anna.id);
   });
 
   test('[ST5] a since of 0 or beyond the newest version is too old', async () => {

@@ -27,6 +27,15 @@ export const options = {
       return given;
     },
   }),
+  diskReserve: integer({
+    env: 'KITH_DISK_RESERVE',
+    flag: 'disk-reserve',
+    unit: 'MiB',
+    min: 0,
+    max: 1_048_576,
+    default: 64,
+    meaning: 'With less room on the data volume nothing new is stored; reading, sign-in and deleting go on. SQLite only.',
+  }),
   publicUrl: optionalText({
     env: 'KITH_PUBLIC_URL',
     flag: 'public-url',

@@ -25,7 +25,7 @@ function folder(): string {
 }
 
 const configIn = (data: string, part: Partial<Config> = {}): Config =>
-  configWith({ data, database: 'sqlite', rateLimits: false, passwordMemory: 64, passwordPasses: 1, registrationsPerHour: 1_000_000, logLevel: 'silent', ...part });
+  configWith({ data, database: 'sqlite', rateLimits: false, diskReserve: 0, passwordMemory: 64, passwordPasses: 1, registrationsPerHour: 1_000_000, logLevel: 'silent', ...part });
 
 /** What came out of a core, in the order in which it came. */
 type Event = { publications: Publication[] } | { answer: Answer } | { fault: Fault };
@@ -354,13 +354,48 @@ describe.each(beside)('a core, %s', (engine) => {
     },
   );
 
+  test('[CR10] with too little room left nothing new is stored; reading, signing in, marking and deleting go on', async () => {
+    const data = folder();
+    const free = await Host.open(configIn(data), engine);
+    const { user } = await free.result(undefined, 'auth.register', { handle: 'anna', password: 'correct horse battery', name: 'Anna' });
+    const anna: Caller = { ip: '::1', identity: { userId: user.id, sessionId: 'none' } };
+    const { conversation } = await free.result(anna, 'conversation.create', { title: 'Club', memberIds: [] });
+    const message = { conversationId: conversation.id, clientId: 'message-0001', type: 'text', text: 'hello' } as const;
+    const sent = await free.result(anna, 'message.send', message);
+    await free.core.close();
+    // No volume has so much.
+    const full = await opened(configIn(data, { diskReserve: 2 ** 40 }), engine);
+    const refused = [
+      await full.ask(anna, 'message.send', { ...message, clientId: 'message-0002' }),
+      await full.ask(anna, 'message.edit', { messageId: sent.message.id, text: 'more' }),
+      await full.ask(anna, 'draft.set', { conversationId: conversation.id, text: 'half a', base: 0 }),
+      await full.ask(undefined, 'auth.guest', { name: 'Gast' }),
+    ];
+    expect(refused.map(({ error }) => error)).toEqual(refused.map(() => 'storage_full'));
+    expect((await full.result(anna, 'message.history', { conversationId: conversation.id })).messages).toHaveLength(2);
+    await full.result(undefined, 'auth.login', { handle: 'anna', password: 'correct horse battery' });
+    await full.result(anna, 'read.mark', { conversationId: conversation.id, seq: 2 });
+    await full.result(anna, 'message.delete', { messageId: sent.message.id });
+    await full.result(anna, 'conversation.leave', { conversationId: conversation.id });
+  });
+
+  test.skipIf(!root || process.platform !== 'linux')('[CR10] and what was refused is stored when there is room again', async () => {
+    const data = folder();
+    expect(spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'kith-test', data])).toMatchObject({ status: 0 });
+    onTestFinished(() => void spawnSync('umount', ['-l', data]));
+    const host = await opened(configIn(data, { diskReserve: 16 }), engine);
+    expect((await host.ask(undefined, 'auth.guest', { name: 'Anna' })).error).toBe('storage_full');
+    expect(spawnSync('mount', ['-o', 'remount,size=64m', data])).toMatchObject({ status: 0 });
+    await expect.poll(async () => (await host.ask(undefined, 'auth.guest', { name: 'Anna' })).error).toBeUndefined();
+  });
+
   test.skipIf(windows)('[CR8] a commit that ends in an error ends the core; nobody is told that it is done, nor that it is not', { timeout: 60_000 }, async () => {
     const data = folder();
     // No file of this process may grow beyond 1 MB, so that some commit in the middle fails, and not for want of room.
     const child = runScript(
       `import { openCore } from ${from('../src/core/open.ts')};
       import { configWith } from ${from('../src/config.ts')};
-      const core = await openCore({ config: configWith({ data: ${JSON.stringify(data)}, database: 'sqlite', logLevel: 'silent' }), engine: ${JSON.stringify(engine)} });
+      const core = await openCore({ config: configWith({ data: ${JSON.stringify(data)}, database: 'sqlite', diskReserve: 0, logLevel: 'silent' }), engine: ${JSON.stringify(engine)} });
       const say = (what, value) => console.log(JSON.stringify({ what, value }));
       let over = false;
       core.onPublish((publications) => {

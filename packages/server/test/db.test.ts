@@ -479,6 +479,14 @@ describe('PostgreSQL, a server', () => {
     await expect(openPostgres(careless)).rejects.toMatchObject({ name: 'DatabaseError', message: expect.stringContaining('synchronous_commit=off') });
   });
 
+  test.skipIf(process.env['KITH_TEST_POSTGRES'])('[DB49] a server that a power cut can destroy is refused in words, unless it says itself that it may', async () => {
+    const { url, drop } = await createTestDatabase();
+    onTestFinished(drop);
+    const needed = `${url}?options=${encodeURIComponent('-c kith.may_lose_data=off')}`;
+    await expect(openPostgres(needed)).rejects.toMatchObject({ name: 'DatabaseError', message: expect.stringContaining('fsync=off') });
+    await (await openPostgres(url)).close();
+  });
+
   test('[DB46] a server that cannot be reached is refused in words, without the password', async () => {
     const { url, drop } = await createTestDatabase();
     onTestFinished(drop);

@@ -141,6 +141,8 @@ async function start(programs: Programs): Promise<number> {
       // Never off: Kith refuses such a server. Without fsync it costs nothing.
       synchronous_commit: 'on',
       full_page_writes: sync,
+      // Kith refuses a server without fsync, unless that server says itself that nobody needs its data.
+      'kith.may_lose_data': options.fsync ? 'off' : 'on',
     };
     const args = ['-D', path.join(folder, 'data'), '-p', String(port), ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
     const child = spawn(path.join(programs.bin, `postgres${exe}`), args, { ...asUser, env: programs.env, cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });

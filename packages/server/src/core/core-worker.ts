@@ -70,6 +70,7 @@ class WorkerCore implements Core {
   authenticate: Core['authenticate'] = (token) => this.#call<Identity | undefined>('authenticate', token);
   topics: Core['topics'] = (who) => this.#call<Topic[] | undefined>('topics', who);
   heads: Core['heads'] = (streams) => this.#call<Record<string, number>>('heads', streams);
+  sweepSessions: Core['sweepSessions'] = () => this.#call<undefined>('sweepSessions');
   setupLink: Core['setupLink'] = () => this.#call<string | undefined>('setupLink');
   connected: Core['connected'] = (who) => this.#send({ tell: 'connected', who });
   disconnected: Core['disconnected'] = (who) => this.#send({ tell: 'disconnected', who });

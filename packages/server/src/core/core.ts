@@ -25,6 +25,9 @@ export interface Core {
   /** Newest versions of these streams; unknown ones are left out. For the gateway's heartbeat, so without access check. */
   heads(streams: StreamId[]): Promise<Record<string, number>>;
 
+  /** Ends the sessions that are over by age, and with them their connections. Once in a heartbeat. */
+  sweepSessions(): Promise<void>;
+
   /**
    * The code of the one-time link with which the operator's account is made: only while there is no operator, valid for
    * an hour, a new one at every start. `undefined`: there is one.

@@ -7,6 +7,7 @@ import { handlers } from '../features/index.ts';
 import { requireOperator } from './access.ts';
 import { Context, type Handler, type Services } from './context.ts';
 import type { Answer, Caller, Core, Identity, Publication, Topic } from './core.ts';
+import { DiskReserve } from './disk-reserve.ts';
 import { Online } from './online.ts';
 import { Passwords } from './passwords.ts';
 import { makePlaces } from './places.ts';
@@ -14,6 +15,7 @@ import { tellPresence } from './presence-topics.ts';
 import { openVapidKeys } from './push-devices.ts';
 import { PushSender } from './push-sender.ts';
 import { RoomsOnline } from './rooms-online.ts';
+import { SessionAges } from './session-ages.ts';
 import { SignInLimits } from './sign-in-limits.ts';
 import { readHeads } from './streams.ts';
 import type { VapidKeys } from './web-push.ts';
@@ -37,6 +39,7 @@ export interface CoreOptions {
 export async function startCore({ config, db, now, onFault }: CoreOptions): Promise<Core> {
   const core = new LocalCore(config, db, now, await openVapidKeys(db), onFault);
   await makePlaces({ db, now, publish: () => {} });
+  await core.lookAtDisk();
   return core;
 }
 
@@ -44,6 +47,8 @@ class LocalCore implements Core {
   readonly #services: Services;
   readonly #onFault: (fault: Fault) => void;
   readonly #inFlight = new Set<Promise<unknown>>();
+  readonly #ages: SessionAges;
+  readonly #disk: DiskReserve;
   readonly #telling = new Map<string, Promise<void>>();
   #publish: (publications: Publication[]) => void = () => {};
   #fatal: (error: Error) => void = () => {};
@@ -56,11 +61,18 @@ class LocalCore implements Core {
     const signInLimits = new SignInLimits({ on: config.rateLimits, registrationsPerHour: config.registrationsPerHour });
     const push = new PushSender({ db, now, config, vapid, onFault: (error) => this.#report('push', error) });
     this.#services = { ...log, config, online, roomsOnline, passwords, signInLimits, push };
+    this.#ages = new SessionAges(log, config);
+    // What a database server has left is its own to say.
+    this.#disk = new DiskReserve(config.data, config.database === 'sqlite' ? config.diskReserve : 0);
     this.#onFault = onFault;
     online.onChange((userId, isOnline) => {
       const told = Promise.all([this.#presenceChanged(userId, isOnline, now()), roomsOnline.changed(userId, isOnline)]);
       void this.#track(told).catch((error: unknown) => this.#report('presence', error));
     });
+  }
+
+  lookAtDisk(): Promise<void> {
+    return this.#disk.look();
   }
 
   /** One person's changes one after the other: of two that overtake each other the last would be the wrong one. */
@@ -96,6 +108,7 @@ class LocalCore implements Core {
       const { access } = methods[method];
       if (access !== 'public') void context.identity;
       const params = decodeParams(method, request.params);
+      this.#disk.requireRoomFor(method);
       if (access === 'operator') await this.#services.db.read((q) => requireOperator(q, context.userId));
       const result = await (handlers[method] as Handler<MethodName>)(context, params);
       return { text: JSON.stringify({ id, result }), ...(context.effects.length > 0 && { effects: context.effects }) };
@@ -133,6 +146,10 @@ class LocalCore implements Core {
     return this.#track(this.#services.db.read((q) => readHeads(q, streams)));
   }
 
+  sweepSessions(): Promise<void> {
+    return this.#track(this.#ages.sweep());
+  }
+
   setupLink(): Promise<string | undefined> {
     return this.#track(setupCode(this.#services));
   }
@@ -140,11 +157,13 @@ class LocalCore implements Core {
   connected(who: Identity): void {
     this.#services.online.connected(who.userId);
     this.#services.push.connected(who);
+    this.#ages.connected(who);
   }
 
   disconnected(who: Identity): void {
     this.#services.online.disconnected(who.userId);
     this.#services.push.disconnected(who);
+    this.#ages.disconnected(who);
   }
 
   onPublish(listener: (publications: Publication[]) => void): void {
@@ -171,6 +190,7 @@ class LocalCore implements Core {
   async close(): Promise<void> {
     this.#services.online.close();
     this.#services.roomsOnline.close();
+    this.#disk.close();
     // First: a test of a push may be what somebody waits for.
     await this.#services.push.close();
     while (this.#inFlight.size > 0) await Promise.all(this.#inFlight);

@@ -1,7 +1,7 @@
 import { type CloseName, userStream } from '@kith/protocol';
 import { toSession } from './entities.ts';
 import { dropDevices } from './push-devices.ts';
-import type { Commit } from './streams.ts';
+import { type Commit, type Log, commit } from './streams.ts';
 
 /** Ends sessions of a person, all or one or all but one; their connections are closed with the commit, and their devices get no pushes. */
 export async function endSessions(c: Commit, userId: string, which: { only?: string; except?: string } = {}, as: CloseName = 'sessionEnded'): Promise<number> {
@@ -26,4 +26,20 @@ export async function endSessions(c: Commit, userId: string, which: { only?: str
     rows.map((row) => row.id),
   );
   return rows.length;
+}
+
+/** Keeps the time of a session's last use. */
+export async function touchSession(log: Log, sessionId: string, userId: string, now: number): Promise<void> {
+  const own = userStream(userId);
+  await commit(log, [own], async (c) => {
+    const row = await c.q
+      .updateTable('sessions')
+      .set({ used_at: now, version: c.version(own) })
+      .where('id', '=', sessionId)
+      .where('ended_at', 'is', null)
+      .returningAll()
+      .executeTakeFirst();
+    if (!row) throw c.unchanged(undefined);
+    c.put(own, toSession(row));
+  });
 }

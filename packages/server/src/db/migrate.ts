@@ -3,9 +3,10 @@ import { DatabaseError, type Query } from './db.ts';
 import * as init from './migrations/0001_init.ts';
 import * as personal from './migrations/0002_personal.ts';
 import * as push from './migrations/0003_push.ts';
+import * as ends from './migrations/0004_ends.ts';
 
 /** In the order they run. A released one is never changed. */
-const migrations = { '0001_init': init, '0002_personal': personal, '0003_push': push };
+const migrations = { '0001_init': init, '0002_personal': personal, '0003_push': push, '0004_ends': ends };
 
 /** @throws DatabaseError when a migration fails, or the database was made by a newer program */
 export async function migrate(db: Query): Promise<void> {

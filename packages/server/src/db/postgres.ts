@@ -35,10 +35,7 @@ export async function openPostgres(url: string): Promise<Database> {
   pool.on('connect', (client) => client.on('error', () => {}));
   const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   try {
-    const { rows } = await pool.query<{ synchronous_commit: string; fsync: string }>(
-      "select current_setting('synchronous_commit') as synchronous_commit, current_setting('fsync') as fsync",
-    );
-    if (rows[0]!.synchronous_commit === 'off') throw new DatabaseError('PostgreSQL has synchronous_commit=off: it would confirm messages that a crash loses. Turn it on.');
+    await requireCareful(pool);
     await migrate(db);
   } catch (error) {
     await db.destroy();
@@ -46,6 +43,21 @@ export async function openPostgres(url: string): Promise<Database> {
     throw new DatabaseError(`PostgreSQL cannot be used: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   }
   return new PostgresDatabase(db);
+}
+
+/**
+ * A server that says `kith.may_lose_data=on` is there for tests, and may be as careless as it likes about power cuts.
+ *
+ * @throws DatabaseError
+ */
+async function requireCareful(pool: pg.Pool): Promise<void> {
+  const setting = (name: string) => `current_setting('${name}', true) as "${name}"`;
+  const { rows } = await pool.query<Record<string, string | null>>(`select ${['synchronous_commit', 'fsync', 'full_page_writes', 'kith.may_lose_data'].map(setting).join(', ')}`);
+  const settings = rows[0]!;
+  if (settings['synchronous_commit'] === 'off') throw new DatabaseError('PostgreSQL has synchronous_commit=off: it would confirm messages that a crash loses. Turn it on.');
+  if (settings['kith.may_lose_data'] === 'on') return;
+  for (const name of ['fsync', 'full_page_writes'])
+    if (settings[name] === 'off') throw new DatabaseError(`PostgreSQL has ${name}=off: a power cut can destroy the whole database. Turn it on.`);
 }
 
 class PostgresDatabase implements Database {

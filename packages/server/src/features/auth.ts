@@ -7,15 +7,14 @@ import { requireOpenToInvited } from '../core/access.ts';
 import { readUser, toSession } from '../core/entities.ts';
 import { requireGoodPassword } from '../core/passwords.ts';
 import { announcementsId, enterAnnouncements } from '../core/places.ts';
-import { endSessions } from '../core/sessions.ts';
+import { isOver } from '../core/session-ages.ts';
+import { endSessions, touchSession } from '../core/sessions.ts';
 import { showChanged, streamsThatShow } from '../core/shown.ts';
 import type { Commit, Log } from '../core/streams.ts';
-import { commit } from '../core/streams.ts';
 import type { Config } from '../config.ts';
 import type { Database, Query } from '../db/db.ts';
 import type { UsersTable } from '../db/schema.ts';
 
-const dayMs = 86_400_000;
 const hourMs = 3_600_000;
 /** Names that would pass for the server's own voice. */
 const reservedHandles = new Set(['admin', 'administrator', 'system', 'everyone', 'all', 'here', 'support', 'kith', 'announcements', 'lobby', 'root', 'operator']);
@@ -121,24 +120,9 @@ export async function authenticate(log: Log, config: Config, token: string): Pro
   const row = await log.db.read((q) => q.selectFrom('sessions').selectAll().where('token_hash', '=', sha256(token)).where('ended_at', 'is', null).executeTakeFirst());
   if (!row) return undefined;
   const now = log.now();
-  if (now - row.used_at > config.sessionIdleDays * dayMs || now - row.created_at > config.sessionMaxDays * dayMs) return undefined;
-  if (now - row.used_at > hourMs) await touch(log, row.id, row.user_id, now);
+  if (isOver(row, config, now)) return undefined;
+  if (now - row.used_at > hourMs) await touchSession(log, row.id, row.user_id, now);
   return { userId: row.user_id, sessionId: row.id };
-}
-
-async function touch(log: Log, sessionId: string, userId: string, now: number): Promise<void> {
-  const own = userStream(userId);
-  await commit(log, [own], async (c) => {
-    const row = await c.q
-      .updateTable('sessions')
-      .set({ used_at: now, version: c.version(own) })
-      .where('id', '=', sessionId)
-      .where('ended_at', 'is', null)
-      .returningAll()
-      .executeTakeFirst();
-    if (!row) throw c.unchanged(undefined);
-    c.put(own, toSession(row));
-  });
 }
 
 /** What a connection of this person follows besides their own stream. */

@@ -96,9 +96,9 @@ async function change(context: Context, otherId: string, work: (pair: Pair) => P
     let changed = false;
     const set = async (ownerId: string, friendId: string, side: Side, values: Partial<Side>): Promise<void> => {
       changed = true;
-      const before = isKept(side);
+      const wasKept = isKept(side);
       Object.assign(side, values);
-      if (!before && isKept(side)) await requireFewEnough(c, ownerId);
+      if (!wasKept && isKept(side)) await requireFewEnough(c, ownerId);
       const row = { ...side, version: c.version(userStream(ownerId)) };
       await c.q
         .insertInto('friends')

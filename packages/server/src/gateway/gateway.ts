@@ -208,6 +208,8 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
     hub
       .sweep((streams) => core.heads(streams))
       .catch((error: unknown) => log.warn({ err: error }, 'could not compare heads'))
+      .then(() => core.sweepSessions())
+      .catch((error: unknown) => log.warn({ err: error }, 'could not end sessions that are over'))
       .finally(() => (sweeping = false));
   };
 

@@ -2,7 +2,8 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type TestServer, startTestServer } from '../../test/harness.ts';
+import type { Core } from '../core/core.ts';
+import { type TestServer, coreWith, startTestServer } from '../../test/harness.ts';
 import { RawSocket } from '../../test/raw-socket.ts';
 
 let server: TestServer;
@@ -39,6 +40,26 @@ describe('what anybody may ask', () => {
       expect([path, (await server.http('GET', path, { headers: { host: 'evil.example' } })).status]).toEqual([path, 421]);
     expect((await server.http('POST', '/api/auth.guest', { headers: { host: 'evil.example', 'content-type': 'application/json' }, body: '{"name":"Eve"}' })).status).toBe(421);
   });
+});
+
+test('[CO13] /readyz is 503 while the database refuses or does not answer, /healthz is not', async () => {
+  let answers: 'well' | 'with an error' | 'never' = 'well';
+  const wrapCore = (core: Core): Core =>
+    coreWith(core, {
+      heads: (streams) => (answers === 'well' ? core.heads(streams) : answers === 'never' ? new Promise(() => {}) : Promise.reject(new Error('gone'))),
+    });
+  await using broken = await startTestServer({ wrapCore });
+  const ready = async (): Promise<number> => (await broken.http('GET', '/readyz')).status;
+  expect(await ready()).toBe(200);
+  for (const [state, status] of [
+    ['with an error', 503],
+    ['well', 200],
+    ['never', 503],
+  ] as const) {
+    answers = state;
+    await expect.poll(ready).toBe(status);
+    expect((await broken.http('GET', '/healthz')).status).toBe(200);
+  }
 });
 
 test('an offer of HTTP/2 is not taken up, and the request is answered all the same', async () => {

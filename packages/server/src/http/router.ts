@@ -11,6 +11,7 @@ import type { Metrics } from '../metrics.ts';
 import { addApi, refuseWith } from './api.ts';
 import { apiPolicy, commonHeaders } from './headers.ts';
 import type { Doorkeeper } from './origin.ts';
+import { openReadiness } from './readiness.ts';
 import { addStatic } from './static.ts';
 
 interface Parts {
@@ -107,12 +108,14 @@ export async function openRouter(parts: Parts): Promise<Router> {
   );
   // Does the process answer at all? Nothing else is asked: who restarts it for a slow database makes things worse.
   app.get('/healthz', async (_request, reply) => reply.headers(plain).send('ok\n'));
-  app.get('/readyz', async (_request, reply) =>
-    reply
-      .code(stopping() ? 503 : 200)
+  const databaseAnswers = openReadiness(parts.core);
+  app.get('/readyz', async (_request, reply) => {
+    const problem = stopping() ? 'stopping' : (await databaseAnswers()) ? undefined : 'the database does not answer';
+    return reply
+      .code(problem === undefined ? 200 : 503)
       .headers(plain)
-      .send(stopping() ? 'stopping\n' : 'ready\n'),
-  );
+      .send(`${problem ?? 'ready'}\n`);
+  });
   app.get('/ws', async (_request, reply) =>
     reply
       .code(426)

@@ -565,6 +565,36 @@ describe.each(engines)('invitations on %s', (engine) => {
   });
 });
 
+describe.each(engines)('sessions that are over by age on %s', (engine) => {
+  const place = usePlace({ engine, config: { heartbeatMs: 1_000 } });
+  const dayMs = 24 * hourMs;
+  const age = (column: 'used_at' | 'created_at', days: number, { sessionId }: { sessionId: string }) =>
+    place.rows.run(`update sessions set ${column} = ${Date.now() - days * dayMs} where id = ?`, sessionId);
+
+  test('[AU11] they end at the next heartbeat: connections close with 4500, the other devices are told, and they are listed no more', async () => {
+    const anna = await place.person();
+    const [old, unused] = [await place.device(anna), await place.server.login(anna)];
+    await age('created_at', 181, old);
+    await age('used_at', 31, unused);
+    expect((await old.client.closed).code).toBe(4500);
+    await expect.poll(async () => (await anna.call('session.list', {})).sessions.map(({ id }) => id)).toEqual([anna.sessionId]);
+    const told = anna.pushes(userStream(anna.id)).flatMap(({ entities }) => entities);
+    for (const { sessionId } of [old, unused])
+      expect(told.findLast((entity) => entity.kind === 'session' && entity.id === sessionId)).toMatchObject({ endedAt: expect.any(Number) });
+    await expectRefused(place.server, old.token);
+  });
+
+  test('[AU11] a session with a connection is in use', async () => {
+    const anna = await place.person();
+    await age('used_at', 31, anna);
+    const { entities } = await anna.client.push((push) =>
+      push.entities.some((entity) => entity.kind === 'session' && entity.id === anna.sessionId && entity.usedAt > Date.now() - hourMs),
+    );
+    expect(entities).toMatchObject([{ kind: 'session', endedAt: null }]);
+    await anna.settle();
+  });
+});
+
 describe.each(engines)('a server that takes no JWTs on %s', (engine) => {
   const place = usePlace({ engine, config: { registration: 'closed' } });
 

@@ -6,6 +6,7 @@ export * from './limits.ts';
 export { type MarkupItem, type MarkupNode, linksIn, markupDepth, parseMarkup, plainText } from './markup.ts';
 export type { Access, Method, RateClass } from './method.ts';
 export { pushPayload } from './push.ts';
+export { isQuiet } from './quiet-hours.ts';
 export * from './registry.ts';
 export * from './streams.ts';
 export { isBodyText, isEmojiText, isNameText, normalizeName } from './text.ts';

@@ -18,3 +18,9 @@ export async function readSettings(q: Query, userIds: string[]): Promise<Map<str
   const found = new Map(rows.map((row) => [row.user_id, row]));
   return new Map(userIds.map((userId) => [userId, found.get(userId) ?? defaultSettings]));
 }
+
+export const quietHoursOf = ({ quiet_from, quiet_to, time_zone }: Pick<SettingsTable, 'quiet_from' | 'quiet_to' | 'time_zone'>) => ({
+  quietFrom: quiet_from,
+  quietTo: quiet_to,
+  timeZone: time_zone,
+});

@@ -1,10 +1,9 @@
-import { type PushPayload, conversationStream } from '@kith/protocol';
+import { type PushPayload, conversationStream, isQuiet } from '@kith/protocol';
 import { sql } from 'kysely';
 import type { Query } from '../db/db.ts';
 import type { ConversationsTable, InboxTable, PushSubscriptionsTable } from '../db/schema.ts';
 import { peerOf, readPair } from './access.ts';
-import { readSettings } from './privacy.ts';
-import { isQuiet } from './quiet-hours.ts';
+import { quietHoursOf, readSettings } from './privacy.ts';
 
 /** UTF-16 units of a text that a notification can show. */
 const shownText = 300;
@@ -29,7 +28,7 @@ export async function findNews(q: Query, device: PushSubscriptionsTable, convers
   const inbox = await findInbox(q, userId, conversationId);
   if (!inbox || inbox.muted_until > now) return undefined;
   const settings = (await readSettings(q, [userId])).get(userId)!;
-  if (isQuiet(settings, now)) return undefined;
+  if (isQuiet(quietHoursOf(settings), now)) return undefined;
   const told = await q.selectFrom('push_told').select('seq').where('session_id', '=', device.session_id).where('conversation_id', '=', conversationId).executeTakeFirst();
   const message = await newestOfOthers(q, userId, conversationId, Math.max(inbox.read_seq, told?.seq ?? 0, from - 1));
   if (!message) return undefined;
@@ -56,7 +55,7 @@ export async function findWithdrawal(
 ): Promise<{ payload: PushPayload; readSeq: number } | undefined> {
   const userId = device.user_id;
   const inbox = await findInbox(q, userId, conversationId);
-  if (!inbox || isQuiet((await readSettings(q, [userId])).get(userId)!, now)) return undefined;
+  if (!inbox || isQuiet(quietHoursOf((await readSettings(q, [userId])).get(userId)!), now)) return undefined;
   const told = await q.selectFrom('push_told').select('seq').where('session_id', '=', device.session_id).where('conversation_id', '=', conversationId).executeTakeFirst();
   if (!told || told.seq > inbox.read_seq) return undefined;
   const { total } = await readUnread(q, userId, now);

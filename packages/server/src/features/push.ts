@@ -1,9 +1,8 @@
-import { RequestError, limits, userStream } from '@kith/protocol';
+import { RequestError, isQuiet, limits, userStream } from '@kith/protocol';
 import type { Handlers } from '../core/context.ts';
 import { dropDevices, findDevice, liveDevices } from '../core/push-devices.ts';
 import { isPushEndpoint } from '../core/push-services.ts';
-import { isQuiet } from '../core/quiet-hours.ts';
-import { readSettings } from '../core/privacy.ts';
+import { quietHoursOf, readSettings } from '../core/privacy.ts';
 import { areDeviceKeys } from '../core/web-push.ts';
 
 /** Milliseconds between two tests of one device: each is a request of ours to somebody else's server. */
@@ -83,7 +82,7 @@ export const push: Handlers<'push.key' | 'push.subscribe' | 'push.unsubscribe' |
         subscribed: device !== undefined,
         last: device && device.last_at !== null ? { at: device.last_at, status: device.last_status || null } : null,
         mutedConversations: Number(muted.count),
-        quietNow: isQuiet(settings, now),
+        quietNow: isQuiet(quietHoursOf(settings), now),
         content: settings.push_content === 1,
         otherDeviceActive: context.services.push.isElsewhere(context.identity),
       };

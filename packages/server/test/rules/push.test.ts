@@ -1,9 +1,8 @@
 import { createPublicKey } from 'node:crypto';
-import { type MethodName, type Params, type PushPayload, RequestError, type Result, limits } from '@kith/protocol';
+import { type MethodName, type Params, type PushPayload, RequestError, type Result, isQuiet, limits } from '@kith/protocol';
 import { jwtVerify } from 'jose';
 import { afterAll, describe, expect, test } from 'vitest';
 import { isPushEndpoint, postPush, retryAfter } from '../../src/core/push-services.ts';
-import { isQuiet } from '../../src/core/quiet-hours.ts';
 import { encryptPush } from '../../src/core/web-push.ts';
 import { type Person, startTestServer } from '../harness.ts';
 import { type Device, PushService } from '../push-service.ts';
@@ -99,8 +98,8 @@ describe('a push on its way', () => {
     ['12:00', 'UTC', 720, 720, false],
     ['12:00', 'UTC', null, 780, false],
     ['12:00', 'UTC', 720, null, false],
-  ])('[PU9] at %s UTC, in %s, quiet from %s to %s: %s', (clock, time_zone, quiet_from, quiet_to, quiet) => {
-    expect(isQuiet({ quiet_from, quiet_to, time_zone }, at(clock))).toBe(quiet);
+  ])('[PU9] at %s UTC, in %s, quiet from %s to %s: %s', (clock, timeZone, quietFrom, quietTo, quiet) => {
+    expect(isQuiet({ quietFrom, quietTo, timeZone }, at(clock))).toBe(quiet);
   });
 });
 

@@ -73,8 +73,11 @@ export class Site {
   }
 
   /** Another device of somebody. */
-  async signIn({ handle, name }: Pick<Someone, 'handle' | 'name'>, options?: BrowserContextOptions): Promise<Someone> {
-    const page = await this.openBrowser(options);
+  async signIn(who: Pick<Someone, 'handle' | 'name'>, options?: BrowserContextOptions): Promise<Someone> {
+    return this.signInAt(await this.openBrowser(options), who);
+  }
+
+  async signInAt(page: Page, { handle, name }: Pick<Someone, 'handle' | 'name'>): Promise<Someone> {
     await page.goto('/signin');
     await page.getByRole('button', { name: 'Sign in' }).first().click();
     await page.getByLabel('User name').fill(handle);

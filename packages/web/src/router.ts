@@ -62,6 +62,7 @@ export const router = createRouter({
             ['profile', () => import('./views/SettingsProfile.vue')],
             ['account', () => import('./views/SettingsAccount.vue')],
             ['privacy', () => import('./views/SettingsPrivacy.vue')],
+            ['notifications', () => import('./views/SettingsNotifications.vue')],
             ['appearance', () => import('./views/SettingsAppearance.vue')],
             ['devices', () => import('./views/SettingsDevices.vue')],
             ['site', () => import('./views/SettingsSite.vue')],

@@ -26,6 +26,9 @@ export function useOnly(next: Client | undefined): void {
 
 export const findClient = (): Client | undefined => client.value;
 
+/** The same, to be watched. */
+export const clientNow: Readonly<Ref<Client | undefined>> = client;
+
 export function useClient(): Client {
   if (!client.value) throw new Error('Nobody is signed in.');
   return client.value;

@@ -105,6 +105,7 @@ async function forgetDevice(): Promise<void> {
   sessionStorage.clear();
   if ('caches' in globalThis) await Promise.all((await caches.keys()).map((name) => caches.delete(name)));
   const registration = await navigator.serviceWorker?.getRegistration().catch(() => undefined);
+  for (const notification of (await registration?.getNotifications()) ?? []) notification.close();
   // Also ends the subscription to pushes. The page that is loaded next registers it anew.
   await registration?.unregister();
 }

@@ -1,4 +1,4 @@
-import { type Ref, onScopeDispose, ref } from 'vue';
+import { onScopeDispose, ref } from 'vue';
 import { useClient } from './useClient.ts';
 import { useConversations } from './useConversations.ts';
 
@@ -55,11 +55,4 @@ export function useUnread(conversationId: string, lastSeen: () => number) {
     document.removeEventListener('visibilitychange', lookAway);
   });
   return { line, look };
-}
-
-/** "(3) Kith", and the mark on the installed application's icon. */
-export function showUnreadInTitle(total: Readonly<Ref<number>>): string {
-  const n = total.value;
-  if ('setAppBadge' in navigator) void (n ? navigator.setAppBadge(n) : navigator.clearAppBadge()).catch(() => undefined);
-  return n ? `(${n > 99 ? '99+' : n}) Kith` : 'Kith';
 }

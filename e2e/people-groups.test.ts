@@ -1,3 +1,4 @@
+import { encode } from 'uqr';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Person, TestServer } from '../packages/server/test/harness.ts';
 import { Site, type Someone, bubble, field, log, password, patient, say, seriousProblems, untilHidden } from './people.ts';
@@ -392,6 +393,126 @@ describe('oneself', () => {
     await expect.poll(() => devices.count(), patient).toBe(1);
     for (const { page } of [second, third]) await page.getByText('You were signed out on this device.').waitFor();
   });
+
+  test('[PG21] a new password signs out the other devices; a guest becomes an account and keeps what they had', async () => {
+    const ada = await account('Ada');
+    const [one, second] = [await open(ada), await open(ada)];
+    await one.page.goto('/settings/account');
+    await one.page.getByLabel('Password now').fill(password);
+    await one.page.getByLabel('New password').fill('another horse battery');
+    await one.page.getByRole('button', { name: 'Change password' }).click();
+    await toast(one, 'The password is changed.').waitFor();
+    await second.page.getByText('You were signed out on this device.').waitFor();
+
+    const guest = await site.openBrowser();
+    await guest.goto('/signin');
+    await guest.getByRole('button', { name: 'Guest' }).click();
+    await guest.getByLabel('Your name').fill('Yuki');
+    await guest.getByRole('button', { name: 'Join' }).click();
+    await guest.getByRole('navigation', { name: 'Main' }).waitFor();
+    await guest.goto('/settings/profile');
+    await guest.getByRole('link', { name: 'Make the account' }).click();
+    await guest.getByLabel('User name').fill('yuki-claims');
+    await guest.getByLabel('Password').fill(password);
+    await guest.getByRole('button', { name: 'Make the account' }).click();
+    await guest.getByText('The account is yours.').waitFor();
+    await guest.goto('/settings/profile');
+    await guest.getByRole('main').getByText('@yuki-claims').waitFor();
+    const again = await server.call('auth.login', { handle: 'yuki-claims', password });
+    expect(again.user.name).toBe('Yuki');
+  });
+
+  test('[PG22] an account is deleted with its password, and nothing of it stays in the browser', async () => {
+    const [ada, noor] = [await account('Ada'), await account('Noor')];
+    await server.befriend(ada, noor);
+    const one = await open(ada);
+    await one.page.goto('/settings/account');
+    await one.page.getByRole('button', { name: 'Delete account' }).click();
+    const dialog = one.page.getByRole('dialog', { name: 'Delete your account for good?' });
+    await dialog.getByLabel('Password now').fill('not my password');
+    await dialog.getByRole('button', { name: 'Delete for good' }).click();
+    await dialog.getByRole('alert').getByText('The user name or the password is wrong.').waitFor();
+    await dialog.getByLabel('Password now').fill(password);
+    await dialog.getByRole('button', { name: 'Delete for good' }).click();
+    await one.page.getByLabel('User name').waitFor();
+    expect(await one.page.getByText('You were signed out on this device.').count()).toBe(0);
+    expect(await one.page.evaluate(() => Object.keys(localStorage).filter((key) => !/theme|language/.test(key)))).toEqual([]);
+    // All that may stay is a word for other tabs: there was something, and it was erased.
+    const left = await one.page.evaluate(async () => {
+      const kept: string[] = [];
+      for (const { name } of await indexedDB.databases()) {
+        const db = await new Promise<IDBDatabase>((resolve) => {
+          const opening = indexedDB.open(name!);
+          opening.onsuccess = () => resolve(opening.result);
+        });
+        const keys = db.transaction('kept').objectStore('kept').getAllKeys();
+        await new Promise((resolve) => (keys.onsuccess = resolve));
+        kept.push(...keys.result.map(String));
+        db.close();
+      }
+      return kept.filter((key) => key !== 'idb/erased');
+    });
+    expect(left).toEqual([]);
+    await expect(server.call('auth.login', { handle: ada.handle!, password })).rejects.toMatchObject({ code: 'wrong_credentials' });
+    const { users } = await server.call('user.search', { query: ada.handle! }, noor.token);
+    expect(users).toEqual([]);
+  });
+});
+
+describe('first run', () => {
+  test('[PG25] who is new finds their notes, and a link to invite with, as text and for cameras', async () => {
+    const one = await site.register('Newcomer');
+    await one.page
+      .getByRole('navigation', { name: 'Chats' })
+      .getByRole('link', { name: /^Notes to self/ })
+      .waitFor();
+    await one.page.getByRole('heading', { name: 'It is quiet here. Invite someone.' }).waitFor();
+    const link = `${server.url}/join`;
+    await one.page.getByText(link, { exact: true }).waitFor();
+    expect(await readCode(one)).toEqual(encode(link, { ecc: 'M', border: 4 }).data);
+    await one.page.getByRole('button', { name: 'Copy link' }).click();
+    await one.page.getByRole('button', { name: 'Copied' }).waitFor();
+    expect(await one.page.evaluate(() => navigator.clipboard.readText())).toBe(link);
+    await one.page.getByRole('link', { name: /^Notes to self/ }).click();
+    await say(one, 'Milk, bread, lamp oil');
+    await bubble(one, 'Milk, bread, lamp oil').waitFor();
+  });
+
+  test('[PG26] where people join by invitation an operator makes the link, and it lets somebody in', async () => {
+    const closed = await Site.open({ config: { registration: 'invite' } });
+    try {
+      const lin = await closed.server.operator('lin');
+      const { page } = await closed.signIn({ handle: 'lin', name: 'Lin' }, undefined, lin.password);
+      await page.getByRole('button', { name: 'Make a link' }).click();
+      const text = page.locator('.invite').getByText(/\/join#/);
+      const link = (await text.textContent())!;
+      expect(await readCode({ page, name: 'Lin', handle: 'lin' })).toEqual(encode(link, { ecc: 'M', border: 4 }).data);
+      const guest = await closed.openBrowser();
+      await guest.goto(link);
+      await guest.getByLabel('Your name').fill('Yuki');
+      await guest.getByLabel('User name').fill('yuki');
+      await guest.getByLabel('Password').fill(password);
+      await guest.getByRole('button', { name: 'Make the account' }).click();
+      // Only operators invite here.
+      await guest.getByRole('main').getByRole('link', { name: 'Add a friend' }).waitFor();
+      expect(await guest.getByRole('img', { name: 'QR code of the link' }).count()).toBe(0);
+      expect(closed.complaints).toEqual([]);
+    } finally {
+      await closed.close();
+    }
+  });
+
+  /** What a camera sees of the code: is the middle of each of its squares dark? */
+  async function readCode({ page }: Someone): Promise<boolean[][]> {
+    const image = page.getByRole('img', { name: 'QR code of the link' });
+    await image.waitFor();
+    return image.evaluate((svg) => {
+      const { width } = (svg as unknown as SVGSVGElement).viewBox.baseVal;
+      const path = svg.querySelector('path')!;
+      const at = Array.from({ length: width }, (_, n) => n + 0.5);
+      return at.map((y) => at.map((x) => path.isPointInFill(new DOMPoint(x, y))));
+    });
+  }
 });
 
 test('[PG29] axe finds nothing serious on the card, the details and the privacy settings, and no page complained', async () => {

@@ -73,15 +73,15 @@ export class Site {
   }
 
   /** Another device of somebody. */
-  async signIn(who: Pick<Someone, 'handle' | 'name'>, options?: BrowserContextOptions): Promise<Someone> {
-    return this.signInAt(await this.openBrowser(options), who);
+  async signIn(who: Pick<Someone, 'handle' | 'name'>, options?: BrowserContextOptions, secret = password): Promise<Someone> {
+    return this.signInAt(await this.openBrowser(options), who, secret);
   }
 
-  async signInAt(page: Page, { handle, name }: Pick<Someone, 'handle' | 'name'>): Promise<Someone> {
+  async signInAt(page: Page, { handle, name }: Pick<Someone, 'handle' | 'name'>, secret = password): Promise<Someone> {
     await page.goto('/signin');
     await page.getByRole('button', { name: 'Sign in' }).first().click();
     await page.getByLabel('User name').fill(handle);
-    await page.getByLabel('Password').fill(password);
+    await page.getByLabel('Password').fill(secret);
     await page.locator('form').getByRole('button', { name: 'Sign in' }).click();
     await page.getByRole('navigation', { name: 'Main' }).waitFor();
     return { page, name, handle };

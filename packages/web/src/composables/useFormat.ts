@@ -42,14 +42,16 @@ export function useFormat() {
     },
     date: (at: number) => format(at, { day: 'numeric', month: 'long', ...year(at) }),
     full: (at: number) => format(at, { dateStyle: 'full', timeStyle: 'short' }),
-    /** "10 minutes ago", rounded: an exact minute of leaving is nobody's business. */
-    ago(at: number): string {
-      const minutes = Math.max(0, Math.floor((now.value - at) / 60_000));
+    /** "10 minutes ago", "Tuesday", "3 November". Rounded, to five minutes from ten on: the exact minute of leaving is nobody's business. */
+    ago(at: number, from = now.value): string {
+      const minutes = Math.max(0, Math.floor((from - at) / 60_000));
       if (minutes < 1) return t('time.now');
-      if (minutes < 60) return t('time.minutes', { n: minutes }, minutes);
-      const days = daysBefore(at, now.value);
+      const rounded = minutes < 10 ? minutes : minutes - (minutes % 5);
+      if (minutes < 60) return t('time.minutes', { n: rounded }, rounded);
+      const days = daysBefore(at, from);
       if (days === 0) return t('time.hours', { n: Math.floor(minutes / 60) }, Math.floor(minutes / 60));
       if (days === 1) return t('time.yesterdayInside');
+      if (days < 7) return format(at, { weekday: 'long' });
       return format(at, { day: 'numeric', month: 'long', ...year(at) });
     },
     /** Names in one phrase, as the language joins them. */

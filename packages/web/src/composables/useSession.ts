@@ -9,6 +9,8 @@ const key = 'kith.user';
 const ended = ref('');
 /** What outlives signing out: it is of the device, not of the person. */
 const looks = new Set(['kith.theme', 'kith.language']);
+/** Deletes its account: it need not hear from the server that the session is over. */
+let leaving: Client | undefined;
 /** The other tabs of the same person, where the browser lets tabs work together. */
 let tabs: Tabs | undefined;
 
@@ -26,7 +28,7 @@ async function open(userId: string): Promise<void> {
     ...(tabs && { WebSocket: tabs.WebSocket, hints: tabs.hints, peers: tabs }),
   });
   client.onConnection(({ at, reason }) => {
-    if (at === 'ended' && findClient() === client && reason && signedOut.has(reason)) void close(reason);
+    if (at === 'ended' && findClient() === client && leaving !== client && reason && signedOut.has(reason)) void close(reason);
   });
   // Another tab signs out. It must not find us in the middle of a write, and when it is done nothing is left to show.
   tabs?.onTold('leaving', () => void client.stop());
@@ -92,6 +94,25 @@ export function useSession() {
       }
       await forgetDevice();
       for (const [name, value] of kept) if (value !== null) localStorage.setItem(name, value);
+      await client.wipe();
+      tabs?.tell('left', null);
+      goToGate();
+    },
+    /** Deletes the account, and everything this browser kept of it. @throws wrong_credentials */
+    async deleteAccount(password: string): Promise<void> {
+      const client = findClient();
+      if (!client) return;
+      leaving = client;
+      try {
+        await client.call('user.delete', { password });
+      } catch (error) {
+        // With the account the session ends, and that may be heard before the answer.
+        if (client.connection.at !== 'ended') {
+          leaving = undefined;
+          throw error;
+        }
+      }
+      await forgetDevice();
       await client.wipe();
       tabs?.tell('left', null);
       goToGate();

@@ -69,6 +69,7 @@ class WorkerCore implements Core {
   handle: Core['handle'] = (caller, frame) => this.#call<Answer>('handle', caller, frame);
   authenticate: Core['authenticate'] = (token) => this.#call<Identity | undefined>('authenticate', token);
   topics: Core['topics'] = (who) => this.#call<Topic[] | undefined>('topics', who);
+  watchable: Core['watchable'] = (who, topics) => this.#call<Topic[]>('watchable', who, topics);
   heads: Core['heads'] = (streams) => this.#call<Record<string, number>>('heads', streams);
   sweepSessions: Core['sweepSessions'] = () => this.#call<undefined>('sweepSessions');
   setupLink: Core['setupLink'] = () => this.#call<string | undefined>('setupLink');

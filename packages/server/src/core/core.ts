@@ -25,6 +25,9 @@ export interface Core {
   /** Newest versions of these streams; unknown ones are left out. For the gateway's heartbeat, so without access check. */
   heads(streams: StreamId[]): Promise<Record<string, number>>;
 
+  /** Those of these presence topics that this person may follow now. */
+  watchable(who: Identity, topics: Topic[]): Promise<Topic[]>;
+
   /** Ends the sessions that are over by age, and with them their connections. Once in a heartbeat. */
   sweepSessions(): Promise<void>;
 
@@ -101,6 +104,8 @@ export type Publication =
       /** For pushes of `user:` streams: what every connection of that person follows, or no longer, before anything later is delivered. */
       follow?: Topic[];
       unfollow?: Topic[];
+      /** Who follows these may have lost the right to: they are followed no more until the core was asked (`watchable`). */
+      doubt?: Topic[];
       /** Sessions that ended: their connections are closed at once. */
       end?: { sessionIds: string[]; as: CloseName };
     }

@@ -4,6 +4,7 @@ import type { Config } from '../config.ts';
 import { CommitUnknown, type Database } from '../db/db.ts';
 import { authenticate, setupCode, topics } from '../features/auth.ts';
 import { handlers } from '../features/index.ts';
+import { watchable } from '../features/presence.ts';
 import { requireOperator } from './access.ts';
 import { Context, type Handler, type Services } from './context.ts';
 import type { Answer, Caller, Core, Identity, Publication, Topic } from './core.ts';
@@ -140,6 +141,10 @@ class LocalCore implements Core {
 
   topics(who: Identity): Promise<Topic[] | undefined> {
     return this.#track(topics(this.#services.db, who));
+  }
+
+  watchable(who: Identity, asked: Topic[]): Promise<Topic[]> {
+    return this.#track(watchable(this.#services.db, who, asked));
   }
 
   heads(streams: StreamId[]): Promise<Record<string, number>> {

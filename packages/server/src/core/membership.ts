@@ -3,6 +3,7 @@ import type { Query } from '../db/db.ts';
 import type { ConversationsTable, MembersTable } from '../db/schema.ts';
 import { readPair } from './access.ts';
 import { readConversation, readInbox, readMember } from './entities.ts';
+import { sharedTopic } from './presence-topics.ts';
 import type { Commit } from './streams.ts';
 
 // The two ends of a membership: the member in the conversation's stream, the inbox row in the person's own.
@@ -62,6 +63,8 @@ export async function leave(c: Commit, conversationId: string, userId: string): 
   c.put(stream, await readMember(c.q, conversationId, userId));
   c.put(own, await readInbox(c.q, userId, conversationId));
   c.unfollow(own, conversationStream(conversationId), `online:${conversationId}`);
+  // It may have been the last that the others shared with them. Which of the leaver's own watches end is asked with the unfollowing.
+  c.doubt(stream, sharedTopic(userId));
   await countMembers(c, conversationId, -1);
 }
 

@@ -7,6 +7,9 @@ export const friendsTopic = (userId: string): Topic => `presence:${userId}`;
 /** Followed by people who only share a conversation. */
 export const sharedTopic = (userId: string): Topic => `presence:${userId}/shared`;
 
+/** Whom a topic is about; undefined where one needs no shared conversation to follow it. */
+export const sharedPerson = (topic: Topic): string | undefined => /^presence:(.+)\/shared$/.exec(topic)?.[1];
+
 /**
  * Tells those who watch somebody, as far as that person lets them.
  *

@@ -25,6 +25,8 @@ export interface Commit {
   /** The owner's connections follow these from this commit on, or no longer. */
   follow(userStream: StreamId, ...topics: Topic[]): void;
   unfollow(userStream: StreamId, ...topics: Topic[]): void;
+  /** Whoever follows the stream may have lost the right to these, and is asked about anew. */
+  doubt(stream: StreamId, ...topics: Topic[]): void;
   /** The owner's connections of these sessions are closed. */
   end(userStream: StreamId, sessionIds: string[], as: CloseName): void;
   /** Nothing has to change after all: throw it. Everything is rolled back, no version is used, `commit` returns the result. */
@@ -47,6 +49,7 @@ interface Part {
   entities: Map<string, Entity>;
   follow: Topic[];
   unfollow: Topic[];
+  doubt: Topic[];
   end?: { sessionIds: string[]; as: CloseName };
   /** Not written after all: the stream kept its version, and there is no push. */
   silent?: boolean;
@@ -112,7 +115,7 @@ async function advance(q: Query, stream: StreamId, now: number | undefined): Pro
   const row = await update.executeTakeFirst();
   // The same answer as for a stream that is somebody else's: ids cannot be probed.
   if (!row) throw new RequestError(stream.startsWith('user:') ? 'not_found' : 'not_a_member');
-  return { ...row, entities: new Map(), follow: [], unfollow: [] };
+  return { ...row, entities: new Map(), follow: [], unfollow: [], doubt: [] };
 }
 
 /**
@@ -152,13 +155,14 @@ function commitOn(q: Query, now: number, parts: Map<StreamId, Part>, append: Str
       const at = options.append ? now : 0;
       await q.insertInto('streams').values({ id: stream, version: 1, seq, at }).execute();
       if (options.append) appends = stream;
-      parts.set(stream, { version: 1, seq, at, entities: new Map(), follow: [], unfollow: [] });
+      parts.set(stream, { version: 1, seq, at, entities: new Map(), follow: [], unfollow: [], doubt: [] });
     },
     put(stream, ...entities) {
       for (const entity of entities) part(stream).entities.set(entityKey(entity), entity);
     },
     follow: (stream, ...topics) => void part(stream).follow.push(...topics),
     unfollow: (stream, ...topics) => void part(stream).unfollow.push(...topics),
+    doubt: (stream, ...topics) => void part(stream).doubt.push(...topics),
     end(stream, sessionIds, as) {
       if (sessionIds.length > 0) part(stream).end = { sessionIds, as };
     },
@@ -173,9 +177,20 @@ function publications(parts: Map<StreamId, Part>): Publication[] {
   return [...own, ...others].flatMap(([topic, part]) => publication(topic, part));
 }
 
-function publication(topic: StreamId, { version, entities, follow, unfollow, end, silent }: Part): Publication[] {
+function publication(topic: StreamId, { version, entities, follow, unfollow, doubt, end, silent }: Part): Publication[] {
   const control = { ...(follow.length > 0 && { follow }), ...(unfollow.length > 0 && { unfollow }) };
-  if (!silent) return [{ kind: 'push', topic, version, frame: JSON.stringify({ stream: topic, version, entities: [...entities.values()] }), ...control, ...(end && { end }) }];
+  if (!silent)
+    return [
+      {
+        kind: 'push',
+        topic,
+        version,
+        frame: JSON.stringify({ stream: topic, version, entities: [...entities.values()] }),
+        ...control,
+        ...(doubt.length > 0 && { doubt }),
+        ...(end && { end }),
+      },
+    ];
   return follow.length + unfollow.length > 0 ? [{ kind: 'control', topic, ...control }] : [];
 }
 

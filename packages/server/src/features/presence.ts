@@ -1,7 +1,9 @@
 import { visiblePeople } from '../core/access.ts';
 import type { Handlers } from '../core/context.ts';
-import { friendsTopic, sharedTopic } from '../core/presence-topics.ts';
+import type { Identity, Topic } from '../core/core.ts';
+import { friendsTopic, sharedPerson, sharedTopic } from '../core/presence-topics.ts';
 import { readSettings } from '../core/privacy.ts';
+import type { Database, Query } from '../db/db.ts';
 
 export const presence: Handlers<'presence.watch' | 'presence.unwatch'> = {
   async 'presence.watch'(context, { userIds }) {
@@ -16,13 +18,7 @@ export const presence: Handlers<'presence.watch' | 'presence.unwatch'> = {
         .where('friend_id', 'in', ['', ...candidates])
         .execute();
       const known = new Set([userId, ...rows.map((row) => row.friend_id)]);
-      const settings = await readSettings(q, [...candidates, userId]);
-      // Who hides from everybody does not see others either.
-      const mine = settings.get(userId)!.presence;
-      const shown = candidates.filter((id) => {
-        const theirs = settings.get(id)!.presence;
-        return id === userId || (mine !== 'nobody' && (theirs === 'everyone' || (theirs === 'friends' && known.has(id))));
-      });
+      const shown = await shownTo(q, userId, candidates, known);
       const seen = await q
         .selectFrom('users')
         .select(['id', 'last_seen_at'])
@@ -40,3 +36,23 @@ export const presence: Handlers<'presence.watch' | 'presence.unwatch'> = {
     return {};
   },
 };
+
+/** Those whose settings, and one's own, let one see that they are there. */
+async function shownTo(q: Query, userId: string, candidates: string[], friends: Set<string>): Promise<string[]> {
+  const settings = await readSettings(q, [...candidates, userId]);
+  // Who hides from everybody does not see others either.
+  const mine = settings.get(userId)!.presence;
+  return candidates.filter((id) => {
+    const theirs = settings.get(id)!.presence;
+    return id === userId || (mine !== 'nobody' && (theirs === 'everyone' || (theirs === 'friends' && friends.has(id))));
+  });
+}
+
+/** Of topics about people with whom one shares a conversation, or did, those that one may still follow. */
+export async function watchable(db: Database, { userId }: Identity, topics: Topic[]): Promise<Topic[]> {
+  const ids = topics.flatMap((topic) => sharedPerson(topic) ?? []);
+  return db.read(async (q) => {
+    const visible = [...(await visiblePeople(q, userId, ids))];
+    return (await shownTo(q, userId, visible, new Set())).map(sharedTopic);
+  });
+}

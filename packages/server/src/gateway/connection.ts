@@ -180,6 +180,15 @@ export class Connection implements Follower {
     if (this.#state.at === 'ready' && this.changed === undefined) void this.#refollow(this.#state.identity);
   }
 
+  rewatch(topics: Topic[]): void {
+    const identity = this.#identity;
+    if (!identity) return;
+    this.#around.core.watchable(identity, topics).then(
+      (allowed) => (this.#isGone ? undefined : this.#around.hub.follow(this, allowed)),
+      (error: unknown) => this.#around.log.warn({ err: error }, 'could not ask whose presence a connection may follow'),
+    );
+  }
+
   /** Often: ends who is late with the hello, with the rest of a message, or with taking what is sent. */
   checkDeadlines(now: number): void {
     if (this.#queue.bytes <= limits.outboundBytes) this.#behindSince = undefined;

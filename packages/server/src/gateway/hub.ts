@@ -21,6 +21,8 @@ export interface Follower {
   tellHeads(): void;
   /** A push of its person may have been lost, and with it the end of a membership or a session: ask the core again. */
   recheck(): void;
+  /** These are not followed any more, unless the core says that they may be. */
+  rewatch(topics: Topic[]): void;
   close(as: CloseName): void;
 }
 
@@ -100,6 +102,7 @@ export class Hub {
     for (const [topic, change] of changed) if (change === 'follow') wanted.add(topic);
     const over = [...follower.topics].filter((topic) => topic.startsWith('conversation:') && !wanted.has(topic));
     this.unfollow(follower, over);
+    if (over.length > 0) this.#doubt(follower, [...follower.topics].filter(isShared));
     await this.follow(follower, [...wanted]);
   }
 
@@ -126,7 +129,7 @@ export class Hub {
   }
 
   #push(followed: Followed, push: Publication & { kind: 'push' }): void {
-    const { topic, version, end } = push;
+    const { topic, version, end, doubt } = push;
     const frame = buildFrame(push.frame);
     const gap = version !== (followed.head ?? -1) + 1;
     followed.head = Math.max(followed.head ?? 0, version);
@@ -138,6 +141,7 @@ export class Hub {
         continue;
       }
       this.#turn(follower, push);
+      if (doubt) this.#doubt(follower, doubt);
       follower.moved.add(topic);
       follower.deliver(frame);
       if (gap && ofPerson) follower.recheck();
@@ -152,8 +156,18 @@ export class Hub {
 
   #changed(follower: Follower, topics: Topic[], change: 'follow' | 'unfollow'): void {
     for (const topic of topics) follower.changed?.set(topic, change);
-    if (change === 'unfollow') this.unfollow(follower, topics);
-    else this.follow(follower, topics).catch((error: unknown) => this.#log.error({ err: error }, 'follow failed'));
+    if (change === 'unfollow') {
+      this.unfollow(follower, topics);
+      if (topics.some(isStream)) this.#doubt(follower, [...follower.topics].filter(isShared));
+    } else this.follow(follower, topics).catch((error: unknown) => this.#log.error({ err: error }, 'follow failed'));
+  }
+
+  /** Nothing more comes of these until the core has answered: a signal too few is no harm. */
+  #doubt(follower: Follower, topics: Topic[]): void {
+    const held = topics.filter((topic) => follower.topics.has(topic));
+    if (held.length === 0) return;
+    this.unfollow(follower, held);
+    follower.rewatch(held);
   }
 
   /** The `heads` frame that is due to this connection, if anything moved since its last. */
@@ -198,6 +212,9 @@ export class Hub {
 }
 
 const isStream = (topic: Topic): topic is StreamId => topic.startsWith('conversation:') || topic.startsWith('user:');
+
+/** Of somebody with whom only a conversation is shared. */
+const isShared = (topic: Topic): boolean => topic.startsWith('presence:') && topic.endsWith('/shared');
 
 function exhaustive(never: never): never {
   throw new Error(`not handled: ${JSON.stringify(never)}`);

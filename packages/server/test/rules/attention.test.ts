@@ -249,6 +249,56 @@ describe.each(engines)('attention on %s', (engine) => {
     expect((await anna.call('presence.watch', { userIds: [bert.id] })).presence).toEqual([]);
     expect(watched(anna).map(({ userId }) => userId)).toEqual([cleo.id]);
   });
+
+  /** Two who share two conversations and no friendship; both know cleo. */
+  const sharing = async () => {
+    const [anna, bert, cleo] = (await place.people('anna', 'bert', 'cleo')) as [Someone, Someone, Someone];
+    await place.server.befriend(anna, cleo);
+    await place.server.befriend(bert, cleo);
+    const make = async () => (await cleo.call('conversation.create', { title: 'Club', memberIds: [anna.id, bert.id] })).conversation.id;
+    return { anna, bert, cleo, groups: [await make(), await make()] as const };
+  };
+
+  test('[PR1] who leaves is seen as long as one conversation is shared, and no more after the last', async () => {
+    const { anna, bert, cleo, groups } = await sharing();
+    await anna.call('presence.watch', { userIds: [bert.id, cleo.id] });
+    await bert.call('conversation.leave', { conversationId: groups[0] });
+    await bert.client.close();
+    // Followed again as soon as the core has said so.
+    await expect
+      .poll(async () => {
+        await (await place.connect(bert)).client.close();
+        return watched(anna).length;
+      })
+      .toBeGreaterThan(0);
+    const again = await place.connect(bert);
+    await again.call('conversation.leave', { conversationId: groups[1] });
+    await anna.settle();
+    const before = watched(anna).length;
+    await again.client.close();
+    await cleo.client.close();
+    await anna.client.signal(({ signal, data }) => signal === 'presence' && data.userId === cleo.id);
+    expect(
+      watched(anna)
+        .slice(before)
+        .map(({ userId }) => userId),
+    ).toEqual([cleo.id]);
+  });
+
+  test.each(['leaves', 'is removed from', 'sees the end of'] as const)('[PR1] who %s the last shared conversation sees the others no more', async (how) => {
+    const { anna, bert, cleo, groups } = await sharing();
+    await bert.call('conversation.leave', { conversationId: groups[0] });
+    await bert.call('presence.watch', { userIds: [anna.id, cleo.id] });
+    const conversationId = groups[1];
+    if (how === 'leaves') await bert.call('conversation.leave', { conversationId });
+    else if (how === 'is removed from') await cleo.call('member.remove', { conversationId, userId: bert.id });
+    else await cleo.call('conversation.dissolve', { conversationId });
+    await bert.settle();
+    await anna.client.close();
+    await cleo.client.close();
+    await bert.client.signal(({ signal, data }) => signal === 'presence' && data.userId === cleo.id);
+    expect(watched(bert).map(({ userId }) => userId)).toEqual([cleo.id]);
+  });
 });
 
 describe('the 10 seconds', () => {

@@ -153,6 +153,11 @@ export class Client {
     this.#link.retryNow();
   }
 
+  /** Now by the server's clock, as far as this device knows it: what the server judges by time is judged by this one. */
+  now(): number {
+    return this.#clock.now() + this.#serverAhead;
+  }
+
   /**
    * Calls a method. Waits for a connection if there is none. Entities in the result are in the store when it resolves.
    *

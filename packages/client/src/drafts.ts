@@ -7,11 +7,19 @@ import type { Peers } from './peers.ts';
 import type { Replica } from './replica.ts';
 import type { Call } from './sync.ts';
 
-/** A text that the server does not have yet. */
-interface Local {
-  text: string;
-  /** Version of the draft it was written over. */
+/** What a text was written over: the draft as the server had it. */
+interface Over {
+  /** 0: there was none. */
   base: number;
+  /** What it said. Undefined where an older program kept this. */
+  from?: string;
+}
+
+/** A text that the server does not have yet. */
+interface Local extends Over {
+  text: string;
+  /** Version whose other text the person has seen and chosen against. */
+  settled?: number;
 }
 
 /** What tabs tell each other: this is written there now; or the server has this text, as that. */
@@ -27,6 +35,8 @@ export class Drafts {
   readonly #clock: Clock;
   readonly #lane: Lane;
   readonly #local = new Map<string, Local>();
+  /** What is on the screen was made of this; what is written next is written over it. */
+  readonly #shown = new Map<string, Over>();
   readonly #timers = new Map<string, unknown>();
   readonly #listeners = new Listeners<[conversationId: string]>();
   /** Where there are any, the one that leads tells the server for all. */
@@ -47,18 +57,49 @@ export class Drafts {
     return this.#local.get(conversationId)?.text ?? this.#kept(conversationId)?.text ?? '';
   }
 
-  /** What another device had written when this one wrote over it unseen; gone with the next change. */
+  /** What another device had written when one of them wrote over it unseen; there until a person has chosen. */
   other(conversationId: string): string | undefined {
     return this.#kept(conversationId)?.other ?? undefined;
   }
 
+  /**
+   * A field shows the draft as it is now: what is `set` from here on is written over that, whatever comes meanwhile.
+   *
+   * @returns The text.
+   */
+  show(conversationId: string): string {
+    const { base, from } = this.#local.get(conversationId) ?? this.#overKept(conversationId);
+    this.#shown.set(conversationId, { base, ...(from !== undefined && { from }) });
+    return this.get(conversationId);
+  }
+
+  /**
+   * Texts of other devices that a field with `text` has not taken in, newest first. While there are any, what is written
+   * here stays on this device: the server would forget one of them. `settle` says that a person has chosen.
+   */
+  others(conversationId: string, text: string): string[] {
+    const kept = this.#kept(conversationId);
+    const local = this.#local.get(conversationId);
+    if (!kept || local?.settled === kept.version) return [];
+    const { from } = local ?? this.#shown.get(conversationId) ?? this.#overKept(conversationId);
+    // What the field began with is in it already, whatever became of it there.
+    return [...new Set([kept.text, kept.other ?? ''])].filter((other) => other !== '' && other !== text && other !== from);
+  }
+
   set(conversationId: string, text: string): void {
     if (this.get(conversationId) === text) return;
-    const base = this.#local.get(conversationId)?.base ?? this.#kept(conversationId)?.version ?? 0;
-    this.#keep(conversationId, { text, base });
-    this.#tell({ conversationId, local: { text, base } });
-    this.#sendSoon(conversationId, text);
-    this.#listeners.emit(conversationId);
+    const local = this.#local.get(conversationId);
+    const shown = this.#shown.get(conversationId);
+    // A field in which nothing was written since it was filled has nothing to say.
+    if (!local && shown?.from === text) return;
+    this.#put(conversationId, { ...(local ?? shown ?? this.#overKept(conversationId)), text });
+  }
+
+  /** The person has seen what `others` tells and wants this text; all their devices forget the rest. */
+  settle(conversationId: string, text: string): void {
+    const over = this.#overKept(conversationId);
+    this.#shown.set(conversationId, over);
+    this.#put(conversationId, { text, ...over, settled: over.base });
   }
 
   /** Told of changes here and on other devices. */
@@ -95,7 +136,9 @@ export class Drafts {
 
   /** @internal A draft from the server was kept. */
   onKept({ conversationId }: Draft): void {
-    if (!this.#local.has(conversationId)) this.#listeners.emit(conversationId);
+    // What was held back for a choice may go now: it was made on another device.
+    if (this.#leads && this.#local.has(conversationId) && !this.#timers.has(conversationId)) this.#lane.add(conversationId);
+    this.#listeners.emit(conversationId);
   }
 
   /** @internal */
@@ -108,6 +151,7 @@ export class Drafts {
   /** @internal */
   clear(): void {
     this.pause();
+    this.#shown.clear();
     for (const id of [...this.#local.keys()]) this.forget(id);
   }
 
@@ -139,12 +183,27 @@ export class Drafts {
     if (text === '') return this.#lane.add(conversationId);
     this.#timers.set(
       conversationId,
-      this.#clock.setTimeout(() => this.#lane.add(conversationId), pauseMs),
+      this.#clock.setTimeout(() => {
+        this.#timers.delete(conversationId);
+        this.#lane.add(conversationId);
+      }, pauseMs),
     );
   }
 
   #kept(conversationId: string): Draft | undefined {
     return this.#replica.store.get('inbox', conversationId)?.joined ? this.#replica.store.get('draft', conversationId) : undefined;
+  }
+
+  #overKept(conversationId: string): Required<Over> {
+    const kept = this.#kept(conversationId);
+    return { base: kept?.version ?? 0, from: kept?.text ?? '' };
+  }
+
+  #put(conversationId: string, local: Local): void {
+    this.#keep(conversationId, local);
+    this.#tell({ conversationId, local });
+    this.#sendSoon(conversationId, local.text);
+    this.#listeners.emit(conversationId);
   }
 
   #keep(conversationId: string, local: Local, write = true): void {
@@ -162,8 +221,13 @@ export class Drafts {
     const local = this.#local.get(conversationId);
     // Longer than any message may be: it stays here until it is shorter.
     if (!local || !this.#call || !this.#leads || local.text.length > limits.messageText) return;
+    const kept = this.#kept(conversationId);
+    const others = this.others(conversationId, local.text);
+    // The server keeps one text beside another. A third would be the end of it.
+    if (kept?.other && others.includes(kept.other)) return;
+    const base = kept && others.length === 0 ? kept.version : local.base;
     try {
-      const { draft } = await this.#call('draft.set', { conversationId, ...local });
+      const { draft } = await this.#call('draft.set', { conversationId, text: local.text, base });
       this.#onSent(conversationId, local.text, draft);
       this.#tell({ conversationId, text: local.text, kept: draft });
     } catch (error) {
@@ -175,8 +239,11 @@ export class Drafts {
   /** The server has this text, as that: nothing is left to tell, unless more was written meanwhile. */
   #onSent(conversationId: string, text: string, draft: Draft): void {
     if (draft.version > 0) this.#replica.merge([draft]);
+    const over = { base: draft.version, from: text };
+    if (this.#shown.has(conversationId)) this.#shown.set(conversationId, over);
     const now = this.#local.get(conversationId);
     if (now?.text === text) this.forget(conversationId);
-    else if (now) this.#keep(conversationId, { ...now, base: draft.version }, this.#leads);
+    else if (now) this.#keep(conversationId, { ...over, text: now.text }, this.#leads);
+    this.#listeners.emit(conversationId);
   }
 }

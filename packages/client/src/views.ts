@@ -82,7 +82,8 @@ export class Views {
       unread: this.#reads.unread(id),
       readSeq: this.#reads.readSeq(id),
       lastSeq: held?.hi ?? 0,
-      draft: this.#drafts.get(id),
+      // The last one was sent, but another device had written something else.
+      draft: this.#drafts.get(id) || (this.#drafts.other(id) ?? ''),
       at: Math.max(lastMessage?.at ?? conversation.createdAt, pending?.state === 'waiting' ? this.#serverTime(pending.addedAt) : 0),
     };
     if (peer) view.peer = peer;

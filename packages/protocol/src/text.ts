@@ -13,6 +13,14 @@ export const pilesMarks = (text: string): boolean => piledMarks.test(text);
 /** May this be the body of a message or a note? */
 export const isBodyText = (text: string): boolean => text.isWellFormed() && !controls.test(text) && !pilesMarks(text);
 
+// What comes along when words are copied from elsewhere, and nobody sees. Joiners and marks of direction stay: scripts and emoji need them.
+const stowaways = /[\u200b\u2060-\u2064\ufeff]/g;
+const allControls = new RegExp(controls, 'g');
+const allPiledMarks = new RegExp(`(\\p{M}{${limits.combiningMarks}})\\p{M}+`, 'gu');
+
+/** Makes of any text one that may be the body of a message: without controls and what has no width, line ends as `\n`. */
+export const cleanBodyText = (text: string): string => text.replace(/\r\n?/g, '\n').toWellFormed().replace(allControls, '').replace(stowaways, '').replace(allPiledMarks, '$1');
+
 /** May this be shown as a name or a title, alone on a line? Zero-width joiners inside emoji are allowed. */
 export function isNameText(text: string): boolean {
   const withoutJoiners = text.replace(/(?<=\p{Extended_Pictographic}\ufe0f?|[\u{1f3fb}-\u{1f3ff}])\u200d(?=\p{Extended_Pictographic})/gu, '');

@@ -27,7 +27,14 @@ afterAll(async () => {
 describe('what anybody may ask', () => {
   test('/api/server says what a sign-in page needs, and nothing of the operator', async () => {
     const answer = await server.http('GET', '/api/server');
-    expect(answer.json()).toEqual({ name: 'The Office', version: expect.stringMatching(/^\d+\.\d+\.\d+$/), registration: 'open', guests: true, languages: ['en', 'zh-CN'] });
+    expect(answer.json()).toEqual({
+      name: 'The Office',
+      version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
+      registration: 'open',
+      guests: true,
+      recallHours: 48,
+      languages: ['en', 'zh-CN'],
+    });
     expect(answer.headers['cache-control']).toBe('no-store');
   });
 

@@ -103,6 +103,7 @@ export async function openRouter(parts: Parts): Promise<Router> {
         version: parts.version,
         registration: config.registration,
         guests: config.registration === 'open',
+        recallHours: config.recallHours,
         languages,
       }),
   );

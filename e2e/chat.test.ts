@@ -110,7 +110,7 @@ describe('two people', () => {
     await ada.page.getByRole('menuitem', { name: 'Recall for everyone' }).click();
     await log(noor).getByText('Ada recalled a message').waitFor();
     await log(ada).getByRole('button', { name: 'Re-edit' }).click();
-    expect(await field(ada).inputValue()).toBe('not for you');
+    await expect.poll(() => field(ada).inputValue(), patient).toBe('not for you');
   });
 
   test('[WB6] a draft stays with its conversation, over leaving and reloading', async () => {
@@ -121,7 +121,7 @@ describe('two people', () => {
     await until(ada.page, hasStoredDraft);
     await ada.page.reload();
     await ada.page.getByRole('link', { name: noor.name }).click();
-    expect(await field(ada).inputValue()).toBe('half a thought');
+    await expect.poll(() => field(ada).inputValue(), patient).toBe('half a thought');
   });
 
   test('[WB7] Enter that ends the composition of Chinese does not send', async () => {

@@ -41,6 +41,8 @@ export function useFormat() {
       return format(at, { day: 'numeric', month: 'long', ...year(at) });
     },
     date: (at: number) => format(at, { day: 'numeric', month: 'long', ...year(at) }),
+    /** To the second, for what is asked for. */
+    exact: (at: number) => format(at, { dateStyle: 'long', timeStyle: 'medium' }),
     full: (at: number) => format(at, { dateStyle: 'full', timeStyle: 'short' }),
     /** "10 minutes ago", "Tuesday", "3 November". Rounded, to five minutes from ten on: the exact minute of leaving is nobody's business. */
     ago(at: number, from = now.value): string {

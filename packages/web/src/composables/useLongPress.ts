@@ -1,7 +1,10 @@
 /** A finger that rests this long asks for the menu. Milliseconds. */
 const restMs = 450;
 
-/** A long press of a finger, for browsers that make no `contextmenu` of it (Safari on iOS). Bind with `v-on`. */
+/**
+ * A long press of a finger, for browsers that make no `contextmenu` of it (Safari on iOS), a right click, the menu key.
+ * Bind with `v-on`. Where words are selected, a finger goes on selecting, and on a link a mouse finds the browser's menu.
+ */
 export function useLongPress(pressed: (event: MouseEvent) => void) {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const cancel = () => clearTimeout(timer);
@@ -19,7 +22,15 @@ export function useLongPress(pressed: (event: MouseEvent) => void) {
     touchcancel: cancel,
     contextmenu(event: MouseEvent) {
       cancel();
+      const { pointerType } = event as PointerEvent;
+      if (pointerType === 'mouse' ? event.target instanceof Element && event.target.closest('a') : event.currentTarget instanceof Element && hasSelection(event)) return;
       pressed(event);
     },
   };
+}
+
+/** Is there a finger on words that are selected already? The keyboard has no place of its own, and gets the menu. */
+function hasSelection({ currentTarget, clientX, clientY }: MouseEvent): boolean {
+  const selection = getSelection();
+  return (clientX !== 0 || clientY !== 0) && selection !== null && !selection.isCollapsed && selection.containsNode(currentTarget as Element, true);
 }

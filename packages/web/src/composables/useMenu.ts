@@ -3,6 +3,8 @@ import type { IconName } from '../components/ui/icons.ts';
 
 export interface MenuItem {
   label: string;
+  /** A few small words at the end of the line. */
+  hint?: string;
   icon?: IconName;
   danger?: boolean;
   run: () => void;

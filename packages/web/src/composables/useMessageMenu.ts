@@ -1,28 +1,71 @@
 import type { Conversation, Member, Message } from '@kith/protocol';
 import { t } from '../i18n.ts';
+import { useChangeLimit } from './useChangeLimit.ts';
 import { useMe } from './useMe.ts';
 import { type MenuItem, useMenu } from './useMenu.ts';
+import { isTouch } from './useNarrow.ts';
 import { useToast } from './useToast.ts';
 
-/** What can be done with a message, on right click, long press or the menu key. */
-export function useMessageMenu(does: { edit: (message: Message) => void; recall: (message: Message) => void }) {
+const minuteMs = 60_000;
+
+export interface MessageActions {
+  edit: (message: Message) => void;
+  recall: (message: Message) => void;
+  hide: (message: Message) => void;
+  tell: (message: Message) => void;
+}
+export interface MessagePlace {
+  conversation: Conversation;
+  role: Member['role'] | undefined;
+  mayWrite: boolean;
+  readBy: { read: number; of: number };
+}
+
+/** What can be done with a message, on right click, long press or the menu key: what the server would refuse is not offered. */
+export function useMessageMenu(does: MessageActions) {
   const me = useMe();
   const { openAt } = useMenu();
   const { showToast } = useToast();
+  const { changeLeft } = useChangeLimit();
 
-  return (event: MouseEvent, message: Message, where: { conversation: Conversation; role: Member['role'] | undefined; readBy: { read: number; of: number } }) => {
+  return (event: MouseEvent, message: Message, where: MessagePlace) => {
     const own = message.senderId === me.value?.id;
-    const items: MenuItem[] = [
-      {
-        label: t('message.copy'),
-        icon: 'copy',
-        run: () => void navigator.clipboard.writeText(message.text).then(() => showToast(t('common.copied'))),
-      },
-    ];
-    if (own) items.push({ label: t('message.edit'), icon: 'pencil', run: () => does.edit(message) });
     const governs = where.role === 'owner' || where.role === 'admin';
-    if (own || (governs && where.conversation.type !== 'direct')) items.push({ label: t('message.recall'), icon: 'undo', danger: true, run: () => does.recall(message) });
+    const left = changeLeft(message);
+    const inTime = left === undefined || left > 0;
+
+    const row = event.currentTarget as HTMLElement | null;
+    const words = row?.closest('.msg')?.querySelector<HTMLElement>('.text');
+    const selected = words ? selectedIn(words) : '';
+    const copy = (text: string) => void navigator.clipboard.writeText(text).then(() => showToast(t('common.copied')));
+
+    const items: MenuItem[] = [];
+    if (selected) items.push({ label: t('message.copySelected'), icon: 'copy', run: () => copy(selected) });
+    items.push({ label: t('message.copy'), icon: 'copy', run: () => copy(message.text) });
+    // A finger that rests opened this menu; here is what it would have done.
+    if (words && isTouch()) items.push({ label: t('message.select'), icon: 'text', run: () => getSelection()?.selectAllChildren(words) });
+    if (own && inTime && where.mayWrite) items.push({ label: t('message.edit'), icon: 'pencil', hint: timeLeft(left), run: () => does.edit(message) });
+    items.push({ label: t('message.info'), icon: 'info', run: () => does.tell(message) });
+    items.push({ label: t('message.hide'), icon: 'eyeOff', danger: true, run: () => does.hide(message) });
+    if (governs || (own && inTime))
+      items.push({ label: t('message.recall'), icon: 'undo', danger: true, hint: governs ? undefined : timeLeft(left), run: () => does.recall(message) });
     const { read, of } = where.readBy;
     openAt(event, { label: t('message.actions'), note: own && of > 1 ? t('message.readBy', { n: read, of }) : undefined, items });
   };
+}
+
+/** The part of these words that is selected; empty where nothing is, or more than them. */
+function selectedIn(words: HTMLElement): string {
+  const selection = getSelection();
+  if (!selection || selection.isCollapsed || !words.contains(selection.anchorNode) || !words.contains(selection.focusNode)) return '';
+  return selection.toString();
+}
+
+function timeLeft(ms: number | undefined): string | undefined {
+  if (ms === undefined) return undefined;
+  const minutes = Math.ceil(ms / minuteMs);
+  if (minutes < 60) return t('message.minutesLeft', { n: minutes }, minutes);
+  const hours = Math.floor(minutes / 60);
+  if (hours < 72) return t('message.hoursLeft', { n: hours }, hours);
+  return t('message.daysLeft', { n: Math.floor(hours / 24) }, Math.floor(hours / 24));
 }

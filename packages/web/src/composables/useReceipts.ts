@@ -21,6 +21,15 @@ export function useReceipts(conversationId: string) {
     return others(conversationId);
   });
   return {
+    /** Whom a message has reached, by person; nobody where the conversation is too large for receipts. */
+    reached(seq: number): Record<'read' | 'delivered' | 'waiting', string[]> {
+      const found: Record<'read' | 'delivered' | 'waiting', string[]> = { read: [], delivered: [], waiting: [] };
+      for (const { userId } of readers.value) {
+        const mark = marks.value.get(userId);
+        found[(mark?.readSeq ?? 0) >= seq ? 'read' : (mark?.deliveredSeq ?? 0) >= seq ? 'delivered' : 'waiting'].push(userId);
+      }
+      return found;
+    },
     tick: (seq: number): Tick => tickOf(seq, readers.value, marks.value),
     /** How many of the others have read it, and how many there are. */
     readBy: (seq: number) => ({ read: readers.value.filter(({ userId }) => (marks.value.get(userId)?.readSeq ?? 0) >= seq).length, of: readers.value.length }),

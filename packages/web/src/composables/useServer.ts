@@ -4,6 +4,8 @@ export interface ServerInfo {
   name: string;
   registration: 'open' | 'invite' | 'closed';
   guests: boolean;
+  /** Hours for which one may edit and recall one's own message. */
+  recallHours: number;
   version: string;
 }
 

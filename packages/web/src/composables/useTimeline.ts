@@ -52,15 +52,6 @@ export function useTimeline(conversationId: string) {
     retry: (clientId: string) => client.outbox.retry(clientId),
     /** @returns What it said, for going on with it. */
     discard: (clientId: string) => client.outbox.discard(clientId)?.text,
-    async edit(messageId: string, text: string): Promise<boolean> {
-      try {
-        await client.edit(messageId, text);
-        return true;
-      } catch (error) {
-        showToast(problemText(error));
-        return false;
-      }
-    },
     async recall({ id, text }: Message) {
       // Before the call: the push that empties the message may come ahead of the reply.
       keepText(id, text);
@@ -68,6 +59,14 @@ export function useTimeline(conversationId: string) {
         await client.recall(id);
       } catch (error) {
         recalledTexts.delete(id);
+        showToast(problemText(error));
+      }
+    },
+    /** Deletes it for oneself. */
+    async hide({ id }: Message) {
+      try {
+        await client.hide(id);
+      } catch (error) {
         showToast(problemText(error));
       }
     },

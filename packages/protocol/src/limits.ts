@@ -52,6 +52,8 @@ export const limits = {
   passwordMax: 128,
   /** Members of one group. */
   groupMembers: 5_000,
+  /** Milliseconds for which somebody who was removed from a room stays out. */
+  roomBarMs: 86_400_000,
   /** People named in one `conversation.create` or `member.add`. */
   membersPerCall: 200,
   /** Conversations one person may be in. */

@@ -33,7 +33,12 @@ export const memberMethods = {
     z.object({ members: z.array(member) }),
     durable,
   ),
-  'member.remove': method('Removes somebody from a group. From then on they get nothing of it.', z.strictObject({ conversationId, userId: f.id }), z.object({ member }), durable),
+  'member.remove': method(
+    'Removes somebody from a group, or for a day from a room. From then on they get nothing of it.',
+    z.strictObject({ conversationId, userId: f.id }),
+    z.object({ member }),
+    durable,
+  ),
   'member.role': method(
     'Makes somebody an admin or a member again; owner hands the group over.',
     z.strictObject({ conversationId, userId: f.id, role: z.enum(['owner', 'admin', 'member']) }),

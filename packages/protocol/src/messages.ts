@@ -44,9 +44,14 @@ export const messageMethods = {
     { durable: true, rate: 'send' },
   ),
   'message.edit': method('Changes the text of your own message.', z.strictObject({ messageId: f.id, text: f.messageText }), result, { durable: true }),
-  'message.delete': method('Recalls a message for everybody: your own within the time the server allows, anyone’s as an admin.', z.strictObject({ messageId: f.id }), result, {
-    durable: true,
-  }),
+  'message.delete': method(
+    'Recalls a message for everybody: your own within the time the server allows, anyone’s as an admin, in rooms also as an operator.',
+    z.strictObject({ messageId: f.id }),
+    result,
+    {
+      durable: true,
+    },
+  ),
   'message.history': method(
     'A page of a conversation: before, after or around a seq, or around the first message at or after a time; without any, the newest.',
     z.strictObject({ conversationId, before: z.optional(f.seq), after: z.optional(f.seq), around: z.optional(f.seq), at: z.optional(f.time), limit: f.pageLimit }),

@@ -203,6 +203,10 @@ export const scenarios: Partial<Record<MethodName, (w: World) => Promise<unknown
     await w.device(cleo);
     await anna.ask('member.remove', { conversationId, userId: cleo.id });
     await say(bert, conversationId, 'she is out');
+    const operator = await w.operator();
+    const { conversation } = await operator.ask('room.create', { title: unique('Garden') });
+    await cleo.ask('room.join', { conversationId: conversation.id });
+    await operator.ask('member.remove', { conversationId: conversation.id, userId: cleo.id });
   },
   async 'member.role'(w) {
     const { anna, bert, cleo, conversationId } = await group(w);

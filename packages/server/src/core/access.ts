@@ -30,10 +30,21 @@ export async function requireMember(q: Query, conversationId: string, userId: st
 /** @throws not_a_member, forbidden */
 export async function requireGroupAdmin(q: Query, conversationId: string, userId: string): Promise<Membership> {
   const membership = await requireMember(q, conversationId, userId);
-  const operatorsRoom = membership.type === 'room' && membership.role === 'member' && (await isOperator(q, userId));
   if (membership.type !== 'group' && membership.type !== 'room') throw new RequestError('forbidden');
-  if (membership.role === 'member' && !operatorsRoom) throw new RequestError('forbidden');
-  return membership;
+  const role = await readRank(q, membership, userId);
+  if (role === 'member') throw new RequestError('forbidden');
+  return { ...membership, role };
+}
+
+/** The role by which somebody may do things: operators of the server are admins of its rooms, the Lobby too, which nobody owns. */
+export async function readRank(q: Query, { type, role }: Pick<Membership, 'type' | 'role'>, userId: string): Promise<Membership['role']> {
+  return type === 'room' && role === 'member' && (await isOperator(q, userId)) ? 'admin' : role;
+}
+
+/** Who was removed from a room comes back later. @throws forbidden */
+export async function requireNotBarred(q: Query, roomId: string, userId: string, now: number): Promise<void> {
+  const row = await q.selectFrom('members').select('barred_until').where('conversation_id', '=', roomId).where('user_id', '=', userId).executeTakeFirst();
+  if (row && row.barred_until > now) throw new RequestError('forbidden', { message: 'You were removed from this room. Come back later.' });
 }
 
 /** @throws forbidden */

@@ -4,9 +4,10 @@ import * as init from './migrations/0001_init.ts';
 import * as personal from './migrations/0002_personal.ts';
 import * as push from './migrations/0003_push.ts';
 import * as ends from './migrations/0004_ends.ts';
+import * as barred from './migrations/0005_barred.ts';
 
 /** In the order they run. A released one is never changed. */
-const migrations = { '0001_init': init, '0002_personal': personal, '0003_push': push, '0004_ends': ends };
+const migrations = { '0001_init': init, '0002_personal': personal, '0003_push': push, '0004_ends': ends, '0005_barred': barred };
 
 /** @throws DatabaseError when a migration fails, or the database was made by a newer program */
 export async function migrate(db: Query): Promise<void> {

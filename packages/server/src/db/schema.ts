@@ -1,3 +1,5 @@
+import type { Generated } from 'kysely';
+
 /**
  * The tables, the same on both engines. House types: ids are text, times integer milliseconds, flags 0 or 1, JSON is
  * text. `version` is the version of the row's stream at its last change; only core/streams.ts makes new ones.
@@ -99,6 +101,8 @@ export interface MembersTable {
   role: 'owner' | 'admin' | 'member';
   state: 'joined' | 'left';
   joined_at: number;
+  /** Rooms: who was removed does not come back before. */
+  barred_until: Generated<number>;
 }
 
 export interface InboxTable {

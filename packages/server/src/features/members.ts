@@ -1,5 +1,5 @@
 import { RequestError, conversationStream, limits, userStream } from '@kith/protocol';
-import { requireGroupAdmin, requireMember } from '../core/access.ts';
+import { readRank, requireGroupAdmin, requireMember } from '../core/access.ts';
 import { appendLine } from '../core/append.ts';
 import type { Handlers } from '../core/context.ts';
 import { memberRows, readMember, toMember } from '../core/entities.ts';
@@ -56,17 +56,20 @@ export const members: Handlers<'member.list' | 'member.add' | 'member.remove' | 
     const { userId } = context;
     if (memberId === userId) throw new RequestError('bad_request', { path: 'params.userId', message: 'params.userId: to leave yourself, call conversation.leave' });
     const stream = conversationStream(conversationId);
+    const { type } = await context.read((q) => requireMember(q, conversationId, userId));
     const result = await context.commit(
       [stream, userStream(memberId)],
       async (c) => {
         const { role } = await requireGroupAdmin(c.q, conversationId, userId);
         const target = await requireTarget(c, conversationId, memberId);
-        if (rank[target.role] >= rank[role]) throw new RequestError('forbidden');
+        if (rank[await readRank(c.q, { type, role: target.role }, memberId)] >= rank[role]) throw new RequestError('forbidden');
         await leave(c, conversationId, memberId);
-        await appendLine(c, conversationId, userId, { type: 'removed', userIds: [memberId] });
+        // In rooms there is no line about who goes, and whoever may enter by themselves would be back at once.
+        if (type === 'room') await bar(c, conversationId, memberId);
+        else await appendLine(c, conversationId, userId, { type: 'removed', userIds: [memberId] });
         return { member: await readMember(c.q, conversationId, memberId) };
       },
-      { append: stream },
+      type === 'room' ? {} : { append: stream },
     );
     context.services.roomsOnline.exit(conversationId, memberId);
     return result;
@@ -106,6 +109,15 @@ async function requireTarget(c: Commit, conversationId: string, memberId: string
     .executeTakeFirst();
   if (!row) throw new RequestError('not_found');
   return row;
+}
+
+async function bar(c: Commit, roomId: string, userId: string): Promise<void> {
+  await c.q
+    .updateTable('members')
+    .set({ barred_until: c.now + limits.roomBarMs })
+    .where('conversation_id', '=', roomId)
+    .where('user_id', '=', userId)
+    .execute();
 }
 
 async function setRole(c: Commit, conversationId: string, userId: string, role: MembersTable['role']): Promise<void> {

@@ -1,5 +1,5 @@
 import { type Message, RequestError, conversationStream, isEmojiText, limits } from '@kith/protocol';
-import { type Membership, requireMayWrite, requireMember } from '../core/access.ts';
+import { type Membership, readRank, requireMayWrite, requireMember } from '../core/access.ts';
 import { append, sentHash } from '../core/append.ts';
 import type { Context, Handlers } from '../core/context.ts';
 import { toMessage, withinPage } from '../core/entities.ts';
@@ -47,10 +47,10 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
     }),
 
   'message.delete': (context, { messageId }) =>
-    changeMessage(context, messageId, async (c, row, { role }) => {
+    changeMessage(context, messageId, async (c, row, membership) => {
       if (row.deleted_at !== null) throw c.unchanged({ message: toMessage(row) });
       if (row.type === 'system') throw new RequestError('forbidden');
-      const moderates = role === 'owner' || role === 'admin';
+      const moderates = (await readRank(c.q, membership, context.userId)) !== 'member';
       if (row.sender_id !== context.userId && !moderates) throw new RequestError('forbidden');
       if (row.sender_id === context.userId && !moderates) requireInTime(context, row);
       return { text: '', deleted_at: c.now, deleted_by: context.userId };

@@ -1,5 +1,5 @@
 import { RequestError, conversationStream, limits, userStream } from '@kith/protocol';
-import { requireMember } from '../core/access.ts';
+import { requireMember, requireNotBarred } from '../core/access.ts';
 import { type Handlers, newId } from '../core/context.ts';
 import { readConversation, readProfiles, toConversation } from '../core/entities.ts';
 import { join, joinedAmong } from '../core/membership.ts';
@@ -49,6 +49,7 @@ export const rooms: Handlers<'room.list' | 'room.create' | 'room.join' | 'room.o
       const room = await c.q.selectFrom('conversations').select('type').where('id', '=', conversationId).where('type', '=', 'room').executeTakeFirst();
       if (!room) throw new RequestError('not_a_member');
       if ((await joinedAmong(c, conversationId, [userId])).has(userId)) throw c.unchanged({ conversation: await readConversation(c.q, conversationId) });
+      await requireNotBarred(c.q, conversationId, userId, c.now);
       await join(c, { id: conversationId, type: 'room' }, [{ userId }]);
       return { conversation: await readConversation(c.q, conversationId) };
     });

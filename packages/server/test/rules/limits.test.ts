@@ -140,6 +140,7 @@ const proofs: { [L in LimitName]: Proof } = {
     expect(await place.head(conversationStream(conversationId))).toEqual(before);
     expect((await anna.call('member.list', { conversationId })).members.map(({ userId }) => userId)).not.toContain(emil.id);
   },
+  roomBarMs: { by: 'packages/server/test/rules/rooms.test.ts' },
   async membersPerCall(place) {
     await entries(limits.membersPerCall, 'conversation.create', 'memberIds', async () => ({ title: 'Crowd' }))(place);
     await entries(limits.membersPerCall, 'member.add', 'userIds', async ({ server }, token) => ({

@@ -1,4 +1,4 @@
-import { type Signal, type SignalOf, conversationStream, userStream } from '@kith/protocol';
+import { type Signal, type SignalOf, conversationStream, limits, userStream } from '@kith/protocol';
 import { describe, expect, test } from 'vitest';
 import { type Someone, clientId, engines, unique, usePlace } from './place.ts';
 
@@ -45,6 +45,49 @@ describe.each(engines)('rooms on %s', (engine) => {
       joined: true,
       conversation: { memberCount: 3 },
     });
+  });
+
+  test('[RM3] operators recall what others said in the Lobby, at any time; members do not', async () => {
+    const operator = await place.operator();
+    const [anna, guest] = [await place.person(), await place.guest()];
+    const { rooms } = await anna.call('room.list', {});
+    const lobby = rooms[0]!.conversation.id;
+    for (const person of [operator, anna, guest]) await person.call('room.join', { conversationId: lobby });
+    const { id } = await guest.say(lobby, 'buy my things');
+    await place.rows.run('update messages set at = 1 where id = ?', id);
+    await expect(anna.call('message.delete', { messageId: id })).rejects.toMatchObject({ code: 'forbidden' });
+    expect((await operator.call('message.delete', { messageId: id })).message).toMatchObject({ text: '', deletedBy: operator.id });
+    // Only where they are in it, and in no group.
+    const { conversation } = await anna.call('conversation.create', { title: 'Club', memberIds: [operator.id, guest.id] });
+    const said = await guest.say(conversation.id, 'among us');
+    await expect(operator.call('message.delete', { messageId: said.id })).rejects.toMatchObject({ code: 'forbidden' });
+    await expect(operator.call('member.remove', { conversationId: conversation.id, userId: guest.id })).rejects.toMatchObject({ code: 'forbidden' });
+  });
+
+  test('[RM3] whom an operator removes from a room is out for a day, without a line, and not beyond', async () => {
+    const operator = await place.operator();
+    const [anna, guest] = [await place.person(), await place.guest()];
+    const lobby = (await anna.call('room.list', {})).rooms[0]!.conversation.id;
+    const stream = conversationStream(lobby);
+    for (const person of [operator, anna, guest]) await person.call('room.join', { conversationId: lobby });
+    await expect(anna.call('member.remove', { conversationId: lobby, userId: guest.id })).rejects.toMatchObject({ code: 'forbidden' });
+    await expect(anna.call('member.remove', { conversationId: lobby, userId: operator.id })).rejects.toMatchObject({ code: 'forbidden' });
+    const { seq } = await place.head(stream);
+    expect((await operator.call('member.remove', { conversationId: lobby, userId: guest.id })).member).toMatchObject({ userId: guest.id, state: 'left' });
+    expect((await place.head(stream)).seq).toBe(seq);
+    await expect(guest.say(lobby)).rejects.toMatchObject({ code: 'not_a_member' });
+    await expect(guest.call('room.join', { conversationId: lobby })).rejects.toMatchObject({ code: 'forbidden' });
+    // Other rooms are open to them.
+    await guest.call('room.join', { conversationId: await room() });
+    const [{ until }] = (await place.rows.run<{ until: number }>('select barred_until as until from members where conversation_id = ? and user_id = ?', lobby, guest.id)) as [
+      { until: number | string },
+    ];
+    expect(Math.abs(Number(until) - Date.now() - limits.roomBarMs)).toBeLessThan(60_000);
+    await place.rows.run(`update members set barred_until = ${Date.now() - 1} where conversation_id = ? and user_id = ?`, lobby, guest.id);
+    await guest.call('room.join', { conversationId: lobby });
+    // Who goes by themselves comes back when they like.
+    await guest.call('conversation.leave', { conversationId: lobby });
+    await guest.call('room.join', { conversationId: lobby });
   });
 
   test('[RM1] a room is entered by oneself: nobody is added, and groups are no rooms', async () => {

@@ -1,7 +1,7 @@
 import { encode } from 'uqr';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { Person, TestServer } from '../packages/server/test/harness.ts';
-import { Site, type Someone, bubble, field, log, password, patient, say, seriousProblems, untilHidden } from './people.ts';
+import { Site, type Someone, bubble, field, log, password, patient, say, seriousProblems, until, untilHidden } from './people.ts';
 
 let site: Site;
 let server: TestServer;
@@ -153,6 +153,8 @@ describe('people', () => {
     await one.page.getByRole('group', { name: 'Who may write to you' }).getByRole('button', { name: 'Anyone here' }).click();
     await one.page.goto(`/c/${chat}`);
     await bubble(one, 'Look up.').waitFor();
+    // Read, and the mark on its way before the answer is.
+    await until(one.page, () => document.title === 'Kith');
     await field(one).pressSequentially('Hm');
     await field(one).fill('Seen.');
     await field(one).press('Enter');
@@ -470,6 +472,7 @@ describe('first run', () => {
     const link = `${server.url}/join`;
     await one.page.getByText(link, { exact: true }).waitFor();
     expect(await readCode(one)).toEqual(encode(link, { ecc: 'M', border: 4 }).data);
+    expect(await seriousProblems(one.page)).toEqual([]);
     await one.page.getByRole('button', { name: 'Copy link' }).click();
     await one.page.getByRole('button', { name: 'Copied' }).waitFor();
     expect(await one.page.evaluate(() => navigator.clipboard.readText())).toBe(link);

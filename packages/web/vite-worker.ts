@@ -18,7 +18,10 @@ export function serviceWorker(): Plugin {
       async handler(_, bundle) {
         const contents = new Map<string, string | Uint8Array>();
         for (const file of Object.values(bundle)) contents.set(file.fileName, file.type === 'chunk' ? file.code : file.source);
-        for (const name of readdirSync(config.publicDir)) contents.set(name, readFileSync(path.join(config.publicDir, name)));
+        for (const entry of readdirSync(config.publicDir, { withFileTypes: true, recursive: true })) {
+          const file = path.join(entry.parentPath, entry.name);
+          if (entry.isFile()) contents.set(path.relative(config.publicDir, file).replaceAll(path.sep, '/'), readFileSync(file));
+        }
         const names = [...contents.keys()].filter((name) => !notKept.test(name)).sort();
         const hash = createHash('sha256');
         for (const name of names) hash.update(name).update('\0').update(contents.get(name)!);

@@ -201,6 +201,8 @@ export class Drafts {
 
   #put(conversationId: string, local: Local): void {
     this.#keep(conversationId, local);
+    // The page may be closed the next moment.
+    void this.#journal.flush();
     this.#tell({ conversationId, local });
     this.#sendSoon(conversationId, local.text);
     this.#listeners.emit(conversationId);

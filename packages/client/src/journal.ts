@@ -35,6 +35,7 @@ export class Journal {
   put(key: string, value: unknown): void {
     if (this.#closed) return;
     this.#dirty.set(key, value);
+    if (!isReplicaKey(key)) this.#storage.note?.([key, value]);
     this.#timer ??= this.#clock.setTimeout(() => void this.flush(), flushMs);
   }
 

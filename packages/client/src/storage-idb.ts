@@ -1,5 +1,6 @@
 import type { IDBPDatabase, OpenDBCallbacks } from 'idb';
 import { type Batch, type Storage, type Written, isReplicaKey } from './storage.ts';
+import { openUnwritten } from './unwritten.ts';
 
 /** Who writes the replica, and until when that holds without another word. */
 interface Lease {
@@ -20,6 +21,7 @@ const erasedKey = 'idb/erased';
  */
 export function idbStorage(name: string): Storage {
   const writer = randomName();
+  const unwritten = openUnwritten(name, writer);
   let database: Promise<IDBPDatabase> | undefined;
   /** Changes when everything was erased: what this tab knows is of a life before that. */
   let life: unknown;
@@ -47,6 +49,29 @@ export function idbStorage(name: string): Storage {
     transaction.commit();
   };
 
+  const write = async (db: IDBPDatabase, { changes, replica, whole }: Batch): Promise<Written> => {
+    const transaction = begin(db);
+    const { store, done } = transaction;
+    const [lease, erased] = (await Promise.all([store.get(leaseKey), store.get(erasedKey)])) as [Lease | undefined, unknown];
+    let written: Written = 'elsewhere';
+    if (erased === life) {
+      // A request that fails aborts the transaction; `done` reports it, and each request alone need not.
+      const run = (request: Promise<unknown>): void => void request.catch(() => {});
+      const put = ([key, value]: [string, unknown]): void => run(value === undefined ? store.delete(key) : store.put(value, key));
+      changes.forEach(put);
+      if (replica.length === 0 || lease?.writer === writer || (whole && !holds(lease))) written = 'written';
+      else if (!holds(lease)) written = 'lapsed';
+      if (written === 'written' && replica.length > 0) {
+        if (whole) for (const key of await store.getAllKeys()) if (isReplicaKey(String(key))) run(store.delete(key));
+        replica.forEach(put);
+        run(store.put(newLease(writer), leaseKey));
+      }
+    }
+    await done;
+    if (replica.length > 0) mine = written === 'written';
+    return written;
+  };
+
   return {
     async load() {
       const db = await open();
@@ -57,39 +82,30 @@ export function idbStorage(name: string): Storage {
       life = kept.get(erasedKey);
       const free = !holds(kept.get(leaseKey) as Lease | undefined);
       if (free) await transaction.store.put(newLease(writer), leaseKey);
+      const left = unwritten.left();
+      for (const [key, value] of left.changes) {
+        kept.set(key, value);
+        await transaction.store.put(value, key);
+      }
       await transaction.done;
+      left.clear();
       mine = free;
       kept.delete(leaseKey);
       kept.delete(erasedKey);
       return kept;
     },
 
-    async write({ changes, replica, whole }: Batch): Promise<Written> {
-      const db = await open();
-      const transaction = begin(db);
-      const { store, done } = transaction;
-      const [lease, erased] = (await Promise.all([store.get(leaseKey), store.get(erasedKey)])) as [Lease | undefined, unknown];
-      let written: Written = 'elsewhere';
-      if (erased === life) {
-        // A request that fails aborts the transaction; `done` reports it, and each request alone need not.
-        const run = (request: Promise<unknown>): void => void request.catch(() => {});
-        const put = ([key, value]: [string, unknown]): void => run(value === undefined ? store.delete(key) : store.put(value, key));
-        changes.forEach(put);
-        if (replica.length === 0 || lease?.writer === writer || (whole && !holds(lease))) written = 'written';
-        else if (!holds(lease)) written = 'lapsed';
-        if (written === 'written' && replica.length > 0) {
-          if (whole) for (const key of await store.getAllKeys()) if (isReplicaKey(String(key))) run(store.delete(key));
-          replica.forEach(put);
-          run(store.put(newLease(writer), leaseKey));
-        }
-      }
-      await done;
-      if (replica.length > 0) mine = written === 'written';
+    note: unwritten.note,
+
+    async write(batch: Batch): Promise<Written> {
+      const written = await write(await open(), batch);
+      unwritten.written(batch.changes);
       return written;
     },
 
     async erase() {
       const db = await open();
+      unwritten.clear();
       const transaction = begin(db);
       life = randomName();
       await Promise.all([transaction.store.clear(), transaction.store.put(life, erasedKey), transaction.done]);

@@ -14,6 +14,9 @@ export interface Storage {
    */
   write(batch: Batch): Promise<Written>;
 
+  /** Told of each change at once, ahead of its batch: keeps what is new for the next `load`, should this page go before it is written. */
+  note?(change: Change): void;
+
   /** Deletes everything. */
   erase(): Promise<void>;
 

@@ -71,7 +71,7 @@ export const options = {
     flag: 'site-name',
     unit: '1 to 64 characters',
     default: 'Kith',
-    meaning: 'What the sign-in page calls this server.',
+    meaning: 'What the sign-in page and the installed client call this server.',
     read: readSiteName,
   }),
   directory: choice(['exact', 'prefix'], {

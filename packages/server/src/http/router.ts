@@ -123,7 +123,7 @@ export async function openRouter(parts: Parts): Promise<Router> {
       .headers({ ...plain, upgrade: 'websocket', connection: 'Upgrade' })
       .send('Connect with a WebSocket.\n'),
   );
-  await addStatic(app, { doorkeeper, ...(parts.webFolder !== undefined && { folder: parts.webFolder }) });
+  await addStatic(app, { doorkeeper, siteName: config.siteName, ...(parts.webFolder !== undefined && { folder: parts.webFolder }) });
 
   const idle = (withinMs: number): Promise<void> =>
     new Promise((resolve) => {

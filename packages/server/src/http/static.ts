@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fastifyStatic } from '@fastify/static';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
@@ -12,7 +13,7 @@ export const webFolder = join(import.meta.dirname, '../../../web/dist');
  * The web client: files of the build by their names, and for every other path that looks like a page the one page there
  * is. The client's router knows the rest.
  */
-export async function addStatic(app: FastifyInstance, { doorkeeper, folder = webFolder }: { doorkeeper: Doorkeeper; folder?: string }): Promise<void> {
+export async function addStatic(app: FastifyInstance, { doorkeeper, siteName, folder = webFolder }: { doorkeeper: Doorkeeper; siteName: string; folder?: string }): Promise<void> {
   // What the build lays beside a file, `.br` and `.gz`, is sent in its place to who can read it.
   await app.register(fastifyStatic, { root: folder, serve: false, suppressWarning: true, cacheControl: false, preCompressed: true, dotfiles: 'deny', index: false });
 
@@ -20,6 +21,7 @@ export async function addStatic(app: FastifyInstance, { doorkeeper, folder = web
     const path = pathOf(request);
     if (path === undefined) return reply.callNotFound();
     if (!existsSync(join(folder, 'index.html'))) return notBuilt(reply);
+    if (path === 'manifest.webmanifest') return manifest(reply);
     // Names under assets/ hold the hash of what is inside: what is at such a name never changes.
     const forEver = path.startsWith('assets/');
     if (!forEver && !path.includes('.')) return page(request, reply);
@@ -31,6 +33,17 @@ export async function addStatic(app: FastifyInstance, { doorkeeper, folder = web
       .header('content-security-policy', pagePolicy(doorkeeper.originOf(request.raw) ?? "'self'"))
       .header('cache-control', 'no-cache')
       .sendFile('index.html');
+
+  /** Who installs the client finds it under the name of this site. */
+  const manifest = async (reply: FastifyReply): Promise<FastifyReply> => {
+    const file = await readFile(join(folder, 'manifest.webmanifest'), 'utf8').catch(() => undefined);
+    if (file === undefined) {
+      reply.callNotFound();
+      return reply;
+    }
+    const text = JSON.stringify({ ...(JSON.parse(file) as object), name: siteName, short_name: siteName });
+    return reply.header('cache-control', 'no-cache').type('application/manifest+json').send(text);
+  };
 
   const notBuilt = (reply: FastifyReply): FastifyReply =>
     reply

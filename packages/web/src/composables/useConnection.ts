@@ -1,6 +1,7 @@
 import type { Client, Connection } from '@kith/client';
 import { type ComputedRef, computed, effectScope, ref, shallowRef, watch } from 'vue';
 import { useClient } from './useClient.ts';
+import { isSignedOut } from './useSession.ts';
 
 /** Nobody needs to hear of a pause shorter than this. Milliseconds. */
 const quietMs = 4_000;
@@ -33,6 +34,8 @@ function watchLine(client: Client): Line {
   client.onConnection((next) => {
     connection.value = { ...next };
     silent.value = false;
+    // Not wanted although signed in: the server speaks a newer protocol than this page.
+    if (next.at === 'ended' && next.reason !== 'stopped' && !isSignedOut(next.reason)) void import('./useServiceWorker.ts').then((worker) => worker.lookForNewVersion());
   });
   addEventListener('offline', () => {
     const { value } = connection;

@@ -47,11 +47,21 @@ export async function useServiceWorker(): Promise<void> {
   });
 }
 
-/** Looks for a new version now: the server has said that this one is too old. */
+/** The server has said that this version is too old. One that the worker finds is taken at a quiet moment; else a line says so. */
 export async function lookForNewVersion(): Promise<void> {
   const registration = available() ? await navigator.serviceWorker.getRegistration() : undefined;
   await registration?.update().catch(() => undefined);
+  // Never by itself here: where there is nothing newer to load, that would go on for ever.
+  if (!registration?.waiting && !registration?.installing) tellNewVersion();
 }
+
+// A screen that is loaded on demand is not there any more: the server has a newer version, unless there is no network.
+addEventListener('vite:preloadError', () => {
+  fetch('/', { method: 'HEAD', cache: 'no-store' }).then(
+    () => tellNewVersion(),
+    () => undefined,
+  );
+});
 
 let touchedAt = Date.now();
 let timer: ReturnType<typeof setInterval> | undefined;
@@ -77,7 +87,7 @@ function offer(take: () => void): void {
 /** Would somebody notice if the page were loaded anew? */
 function isInUse(): boolean {
   if (document.visibilityState === 'visible' && Date.now() - touchedAt < idleMs) return true;
-  if (document.querySelector('dialog[open], [role="menu"], [role="dialog"], [aria-busy="true"]')) return true;
+  if (document.querySelector('dialog[open], [role="menu"], [role="dialog"]')) return true;
   if ([...document.querySelectorAll<HTMLMediaElement>('audio, video')].some((media) => !media.paused)) return true;
   return [...document.querySelectorAll<HTMLInputElement | HTMLTextAreaElement>('textarea, input:not([type="checkbox"], [type="radio"], [type="range"])')].some(
     (field) => field.value !== field.defaultValue,

@@ -17,7 +17,8 @@ let tabs: Tabs | undefined;
 export const signedInAs = (): string | null => localStorage.getItem(key);
 
 /** Reasons after which one has to sign in again. Others, such as a newer version of the server, are the banner's to tell. */
-const signedOut = new Set(['unauthenticated', 'sessionEnded', 'accountDisabled']);
+const signedOut = new Set<string | undefined>(['unauthenticated', 'sessionEnded', 'accountDisabled']);
+export const isSignedOut = (reason: string | undefined): boolean => signedOut.has(reason);
 
 async function open(userId: string): Promise<void> {
   tabs = canShareTabs() ? new Tabs({ name: userId }) : undefined;
@@ -28,7 +29,7 @@ async function open(userId: string): Promise<void> {
     ...(tabs && { WebSocket: tabs.WebSocket, hints: tabs.hints, peers: tabs }),
   });
   client.onConnection(({ at, reason }) => {
-    if (at === 'ended' && findClient() === client && leaving !== client && reason && signedOut.has(reason)) void close(reason);
+    if (at === 'ended' && findClient() === client && leaving !== client && reason && isSignedOut(reason)) void close(reason);
   });
   // Another tab signs out. It must not find us in the middle of a write, and when it is done nothing is left to show.
   tabs?.onTold('leaving', () => void client.stop());
@@ -41,12 +42,17 @@ async function open(userId: string): Promise<void> {
 /** By loading the page again, so that nothing of the person is left in memory either. */
 const goToGate = (): void => location.replace('/signin');
 
+let leaveScreens: () => Promise<unknown> = () => Promise.resolve();
+/** @param leave  Goes to where one signs in, when the session has ended; resolves when nothing else is shown. */
+export const onSessionEnded = (leave: () => Promise<unknown>): void => void (leaveScreens = leave);
+
 /** The session is over, but what was not sent and what was half written stays for when the same person comes back. */
 async function close(reason: string): Promise<void> {
   const client = findClient();
   localStorage.removeItem(key);
   ended.value = reason;
-  // The screens that use the client go before it does.
+  // The screens that use the client go before it does, and keep what was being written in them.
+  await leaveScreens();
   await nextTick();
   useOnly(undefined);
   await client?.stop();

@@ -1,0 +1,15 @@
+import type { Pending } from '@kith/client';
+import { fromReplica, useClient } from './useClient.ts';
+
+/** Messages of one conversation that have waited so long that they ask before they go out. */
+export function useUnsent(conversationId: string) {
+  const client = useClient();
+  const asking = fromReplica<Pending[]>(['outbox'], ({ outbox }) => outbox.pending(conversationId).filter(({ state }) => state === 'asking'), []);
+  return {
+    asking,
+    /** All of them, in the order in which they were written. */
+    send: () => asking.value.forEach(({ clientId }) => client.outbox.retry(clientId)),
+    /** @returns What they said, for going on with it. */
+    discard: () => asking.value.map(({ clientId }) => client.outbox.discard(clientId)?.text ?? '').join('\n'),
+  };
+}

@@ -210,7 +210,7 @@ describe('the installed program', () => {
     expect(await ada.page.evaluate(() => 'sameDocument' in globalThis)).toBe(true);
     expect(await ada.page.evaluate(async () => (await navigator.serviceWorker.ready).waiting !== null)).toBe(true);
     await ada.page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
-    await untilHidden(ada.page.getByRole('dialog'));
+    await ada.page.getByLabel('User name').waitFor({ state: 'detached' });
     await hide(ada.page);
     await until(ada.page, () => !('sameDocument' in globalThis));
     await until(ada.page, workerHasPage);

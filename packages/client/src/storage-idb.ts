@@ -28,6 +28,7 @@ export function idbStorage(name: string): Storage {
   /** The open database, and whether the right to write the replica was ours when we last looked. */
   let current: IDBPDatabase | undefined;
   let mine = false;
+  let release: (() => void) | undefined;
   const open = (): Promise<IDBPDatabase> => {
     const lost = (): void => void (database = current = undefined);
     database ??= openDatabase(name, lost).then(
@@ -50,6 +51,7 @@ export function idbStorage(name: string): Storage {
   };
 
   const write = async (db: IDBPDatabase, { changes, replica, whole }: Batch): Promise<Written> => {
+    const living = mine || replica.length === 0 ? undefined : await livingLocks();
     const transaction = begin(db);
     const { store, done } = transaction;
     const [lease, erased] = (await Promise.all([store.get(leaseKey), store.get(erasedKey)])) as [Lease | undefined, unknown];
@@ -59,8 +61,8 @@ export function idbStorage(name: string): Storage {
       const run = (request: Promise<unknown>): void => void request.catch(() => {});
       const put = ([key, value]: [string, unknown]): void => run(value === undefined ? store.delete(key) : store.put(value, key));
       changes.forEach(put);
-      if (replica.length === 0 || lease?.writer === writer || (whole && !holds(lease))) written = 'written';
-      else if (!holds(lease)) written = 'lapsed';
+      if (replica.length === 0 || lease?.writer === writer || (whole && !isHeld(lease, name, living))) written = 'written';
+      else if (!isHeld(lease, name, living)) written = 'lapsed';
       if (written === 'written' && replica.length > 0) {
         if (whole) for (const key of await store.getAllKeys()) if (isReplicaKey(String(key))) run(store.delete(key));
         replica.forEach(put);
@@ -75,12 +77,14 @@ export function idbStorage(name: string): Storage {
   return {
     async load() {
       const db = await open();
+      release ??= await live(lockOf(name, writer));
+      const living = await livingLocks();
       globalThis.addEventListener?.('pagehide', onPageHide);
       const transaction = begin(db);
       const [keys, values] = await Promise.all([transaction.store.getAllKeys(), transaction.store.getAll()]);
       const kept = new Map(keys.map((key, i) => [String(key), values[i] as unknown]));
       life = kept.get(erasedKey);
-      const free = !holds(kept.get(leaseKey) as Lease | undefined);
+      const free = !isHeld(kept.get(leaseKey) as Lease | undefined, name, living);
       if (free) await transaction.store.put(newLease(writer), leaseKey);
       const left = unwritten.left();
       for (const [key, value] of left.changes) {
@@ -121,6 +125,7 @@ export function idbStorage(name: string): Storage {
       if (lease?.writer === writer) await transaction.store.delete(leaseKey);
       await transaction.done;
       db.close();
+      release?.();
     },
   };
 }
@@ -134,8 +139,29 @@ function begin(db: IDBPDatabase) {
 
 const newLease = (writer: string): Lease => ({ writer, until: Date.now() + leaseMs });
 
-/** A clock that was set back must not keep a dead tab's right for longer than it ever asked for. */
-const holds = (lease: Lease | undefined): boolean => lease !== undefined && lease.until > Date.now() && lease.until <= Date.now() + leaseMs;
+/** Where there are locks, they tell of a page that is gone at once; where not, its lease runs out. */
+function isHeld(lease: Lease | undefined, name: string, living: Set<string> | undefined): boolean {
+  if (lease === undefined || (living && !living.has(lockOf(name, lease.writer)))) return false;
+  // A clock that was set back must not keep a dead tab's right for longer than it ever asked for.
+  return lease.until > Date.now() && lease.until <= Date.now() + leaseMs;
+}
+
+const lockOf = (name: string, writer: string): string => `${name}/writer/${writer}`;
+const locks = (): LockManager | undefined => (typeof navigator === 'object' ? navigator.locks : undefined);
+
+/** Holds a lock for as long as this page lives. @returns Lets go of it. */
+function live(lock: string): Promise<() => void> {
+  return new Promise((held) => {
+    if (!locks()) return held(() => {});
+    void locks()!.request(lock, () => new Promise<void>((release) => held(release)));
+  });
+}
+
+/** @returns undefined where there are no locks. */
+async function livingLocks(): Promise<Set<string> | undefined> {
+  const all = await locks()?.query();
+  return all && new Set(all.held?.map((lock) => lock.name ?? ''));
+}
 
 const randomName = (): string => Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 

@@ -33,14 +33,19 @@ async function open(userId: string): Promise<void> {
   });
   // Another tab signs out. It must not find us in the middle of a write, and when it is done nothing is left to show.
   tabs?.onTold('leaving', () => void client.stop());
-  tabs?.onTold('left', goToGate);
+  tabs?.onTold('left', () => void goToGate());
   tabs?.onTold('stayed', () => location.reload());
   await client.start();
   useOnly(client);
 }
 
-/** By loading the page again, so that nothing of the person is left in memory either. */
-const goToGate = (): void => location.replace('/signin');
+/** By loading the page again, so that nothing of the person is left in memory either; and not from a screen that keeps what stands in it. */
+async function goToGate(): Promise<void> {
+  await leaveScreens();
+  await nextTick();
+  sessionStorage.clear();
+  location.replace('/signin');
+}
 
 let leaveScreens: () => Promise<unknown> = () => Promise.resolve();
 /** @param leave  Goes to where one signs in, when the session has ended; resolves when nothing else is shown. */
@@ -102,7 +107,7 @@ export function useSession() {
       for (const [name, value] of kept) if (value !== null) localStorage.setItem(name, value);
       await client.wipe();
       tabs?.tell('left', null);
-      goToGate();
+      await goToGate();
     },
     /** Deletes the account, and everything this browser kept of it. @throws wrong_credentials */
     async deleteAccount(password: string): Promise<void> {

@@ -126,7 +126,7 @@ export function useSession() {
       await forgetDevice();
       await client.wipe();
       tabs?.tell('left', null);
-      goToGate();
+      await goToGate();
     },
   };
 }

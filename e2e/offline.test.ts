@@ -27,6 +27,9 @@ afterEach(() => site.closePages());
 /** Runs in the page: does the service worker have the page? */
 const workerHasPage = (): boolean => navigator.serviceWorker.controller !== null;
 
+/** Runs in the page: the versions of the program that are kept. */
+const shells = async (): Promise<string[]> => (await caches.keys()).filter((name) => name.startsWith('kith-shell-'));
+
 /** While the server is down. */
 async function withoutServer(work: () => Promise<void>): Promise<void> {
   await site.server.running.close();
@@ -198,7 +201,7 @@ describe('the installed program', () => {
       .first()
       .waitFor();
     await until(ada.page, workerHasPage);
-    const [before] = await ada.page.evaluate(() => caches.keys());
+    const [before] = await ada.page.evaluate(shells);
     await ada.page.getByRole('link', { name: /Contacts/ }).click();
     await ada.page.getByRole('button', { name: 'Add a friend' }).first().click();
     await ada.page.getByLabel('User name').fill('somebo');
@@ -214,7 +217,7 @@ describe('the installed program', () => {
     await hide(ada.page);
     await until(ada.page, () => !('sameDocument' in globalThis));
     await until(ada.page, workerHasPage);
-    expect(await ada.page.evaluate(() => caches.keys())).toEqual([`${before}new`]);
+    await expect.poll(() => ada.page.evaluate(shells), patient).toEqual([`${before}new`]);
   });
 });
 

@@ -110,6 +110,8 @@ describe('the sound', () => {
     await row(page, 'Noor').click();
     await page.getByRole('link', { name: 'Contacts' }).click();
     await page.getByRole('link', { name: 'Chats' }).click();
+    await row(page, 'Noor').waitFor();
+    expect(await sounds(page)).toBe(0);
     await write(noor, direct, 'after a touch');
     await expect.poll(heard(page), patient).toBe(1);
   });

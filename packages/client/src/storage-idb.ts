@@ -1,4 +1,4 @@
-import type { IDBPDatabase, OpenDBCallbacks } from 'idb';
+import { type IDBPDatabase, type OpenDBCallbacks, openDB } from 'idb';
 import { type Batch, type Storage, type Written, isReplicaKey } from './storage.ts';
 import { openUnwritten } from './unwritten.ts';
 
@@ -165,8 +165,7 @@ async function livingLocks(): Promise<Set<string> | undefined> {
 
 const randomName = (): string => Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 
-async function openDatabase(name: string, onLost: () => void): Promise<IDBPDatabase> {
-  const { openDB } = await import('idb');
+function openDatabase(name: string, onLost: () => void): Promise<IDBPDatabase> {
   const callbacks: OpenDBCallbacks<unknown> = {
     upgrade: (db) => void db.createObjectStore('kept'),
     // A newer version of the app in another tab, or the user clears the site's data: step aside.

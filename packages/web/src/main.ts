@@ -10,4 +10,4 @@ await Promise.all([setLanguage(firstLanguage()), useSession().resume()]);
 createApp(App).use(i18n).use(router).mount('#app');
 
 // Not needed for the first picture, so it does not compete with it.
-setTimeout(() => void import('./composables/useServiceWorker.ts').then(({ useServiceWorker }) => useServiceWorker()), 1_000);
+setTimeout(() => void import('./composables/useServiceWorker.ts').then(({ useServiceWorker }) => useServiceWorker()), 3_000);

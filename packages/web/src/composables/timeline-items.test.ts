@@ -52,6 +52,18 @@ describe('the timeline', () => {
     expect(shape(items)).toEqual(['date', 'a:1', 'system', 'a:1', 'recalled', 'a:1']);
   });
 
+  test('[TL30] people who come and go one after the other are one line', () => {
+    const move = (seq: number, type: 'added' | 'left' | 'renamed') => message(seq, 'a', { type: 'system', event: { type, userIds: ['b'] } });
+    const items = timelineItems([move(1, 'added'), move(2, 'added'), move(3, 'left'), move(4, 'renamed'), move(5, 'left'), message(6, 'a'), move(7, 'left')], 'me');
+    expect(items.flatMap((item) => (item.is === 'system' ? [item.messages.map(({ seq }) => seq)] : []))).toEqual([[1, 2, 3], [4], [5], [7]]);
+  });
+
+  test('[TL31] the unread line is not drawn where the first new message is not', () => {
+    const messages = [message(10, 'a'), message(11, 'a')];
+    expect(shape(timelineItems(messages, 'me', { after: 5, count: 9 }))).toEqual(['date', 'a:2']);
+    expect(shape(timelineItems(messages, 'me', { after: 9, count: 9 }))).toEqual(['date', 'unread', 'a:2']);
+  });
+
   test('[WB27] a row keeps its key when the message it waits for is stored', () => {
     const keys = (items: TimelineItem[]) => items.flatMap((item) => (item.is === 'group' ? [item.key, ...item.entries.map((entry) => entry.key)] : []));
     const before = keys(timelineItems([pending('client-1')], 'me'));

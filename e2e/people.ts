@@ -172,5 +172,19 @@ export async function seriousProblems(page: Page): Promise<string[]> {
   return found;
 }
 
+/** All that axe finds against WCAG 2.2 AA, whatever it calls it, and against its own rules on landmarks, headings and targets. */
+export async function wcagProblems(page: Page): Promise<string[]> {
+  await page.evaluate(await axe());
+  return page.evaluate(async () => {
+    const { axe } = globalThis as unknown as {
+      axe: { run(options: object): Promise<{ passes: unknown[]; violations: { id: string; nodes: { target: string[]; failureSummary: string }[] }[] }> };
+    };
+    const values = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+    const { passes, violations } = await axe.run({ runOnly: { type: 'tag', values } });
+    if (passes.length < 10) return ['axe looked at nothing'];
+    return violations.map(({ id, nodes }) => `${id} ${nodes.map((node) => `${node.target.join(' ')}: ${node.failureSummary}`).join('; ')}`);
+  });
+}
+
 let axeSource: Promise<string> | undefined;
 const axe = (): Promise<string> => (axeSource ??= readFile(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8'));

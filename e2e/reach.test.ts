@@ -1,7 +1,7 @@
 import type { CDPSession, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { shortcuts } from '../packages/web/src/composables/shortcuts.ts';
-import { Site, type Someone, field, log, patient, untilHidden } from './people.ts';
+import { Site, type Someone, field, log, patient, untilHidden, wcagProblems } from './people.ts';
 import { type World, enter, makeWorld } from './reach-world.ts';
 
 let site: Site;
@@ -161,6 +161,107 @@ describe('shortcuts', () => {
     expect(await isFocused(field(ada))).toBe(true);
     await page.keyboard.press('Shift+F6');
     expect(await part()).toBe('section');
+  });
+});
+
+/** Every screen: a path of the world, what shows that it is there, and what to open on it. A new screen is a row. */
+const screens: { name: string; path: () => string; ready: string; open?: (page: Page) => Promise<unknown> }[] = [
+  { name: 'list', path: () => '/', ready: '.row' },
+  { name: 'new conversation', path: () => '/new', ready: 'button[role=checkbox]' },
+  { name: 'direct', path: () => world.paths.noor, ready: '.msg' },
+  { name: 'group', path: () => world.paths.group, ready: '.msg' },
+  { name: 'room', path: () => world.paths.lobby, ready: '.msg' },
+  { name: 'details', path: () => `${world.paths.group}/details`, ready: 'aside' },
+  { name: 'contacts', path: () => '/contacts', ready: 'a.line' },
+  { name: 'person', path: () => `/contacts/${world.noor.id}`, ready: 'main h1' },
+  { name: 'rooms', path: () => '/rooms', ready: '.rows li' },
+  { name: 'settings', path: () => '/settings', ready: '.rows li' },
+  ...['profile', 'account', 'privacy', 'notifications', 'appearance', 'devices', 'site'].map((page) => ({
+    name: `settings: ${page}`,
+    path: () => `/settings/${page}`,
+    ready: 'main h1',
+  })),
+  { name: 'adding a friend', path: () => '/contacts?add', ready: 'dialog[open]' },
+  { name: 'switcher', path: () => world.paths.noor, ready: '.msg', open: (page) => page.keyboard.press('Control+k').then(() => options(page).first().waitFor()) },
+  {
+    name: 'shortcuts',
+    path: () => world.paths.noor,
+    ready: '.msg',
+    open: (page) => page.keyboard.press('Control+/').then(() => page.getByRole('dialog').locator('dt').first().waitFor()),
+  },
+];
+
+async function visit(page: Page, screen: (typeof screens)[number]): Promise<void> {
+  await page.goto(screen.path());
+  await page.locator(screen.ready).first().waitFor();
+  await screen.open?.(page);
+  // What fades in is looked at when it stands.
+  await page.waitForFunction(() =>
+    document.getAnimations().every((animation) => animation.playState !== 'running' || animation.effect?.getComputedTiming().iterations === Infinity),
+  );
+}
+
+/** What is wider than the screen, or stands out of it, and is not cut or scrolled by something around it on purpose. */
+const overflowing = (page: Page): Promise<string[]> =>
+  page.evaluate(() => {
+    const root = document.documentElement;
+    const found = root.scrollWidth > root.clientWidth ? [`the page is ${root.scrollWidth} of ${root.clientWidth} px`] : [];
+    for (const box of document.querySelectorAll<HTMLElement>('.app *, dialog[open] *')) {
+      const { overflowX } = getComputedStyle(box);
+      if ((overflowX === 'auto' || overflowX === 'scroll') && box.scrollWidth > box.clientWidth + 1 && box.tagName !== 'PRE') found.push(`${box.className} scrolls sideways`);
+      if (!box.matches('button, a[href], input, textarea, h1, h2, p') || box.closest('.unseen, .float-date') || box.getClientRects().length === 0) continue;
+      const { left, right, width } = box.getBoundingClientRect();
+      if (width > 1 && (left < -1 || right > innerWidth + 1)) found.push(`${box.tagName} ${box.className} ${box.textContent.slice(0, 20)} is at ${left}–${right}`);
+    }
+    return found;
+  });
+
+describe('every screen', () => {
+  for (const [width, height, colorScheme] of [
+    [1280, 800, 'dark'],
+    [390, 844, 'light'],
+  ] as const) {
+    test(`[RE21] ${width} px, ${colorScheme}: axe finds nothing at all, also in dialogs`, { timeout: 300_000 }, async () => {
+      const { page } = await enter(site, world.ada, { viewport: { width, height }, colorScheme });
+      const problems: string[] = [];
+      for (const screen of screens) {
+        await visit(page, screen);
+        problems.push(...(await wcagProblems(page)).map((problem) => `${screen.name}: ${problem}`));
+      }
+      expect(problems).toEqual([]);
+    });
+  }
+
+  test('[RE22] at 320 px, and at 200 % of 640 by 400, nothing is cut off and nothing scrolls sideways', { timeout: 300_000 }, async () => {
+    const problems: string[] = [];
+    for (const size of [{ viewport: { width: 320, height: 640 } }, { viewport: { width: 640, height: 400 }, deviceScaleFactor: 2 }]) {
+      const { page } = await enter(site, world.ada, size);
+      for (const screen of screens) {
+        await visit(page, screen);
+        problems.push(...(await overflowing(page)).map((problem) => `${size.viewport.width}, ${screen.name}: ${problem}`));
+      }
+    }
+    expect(problems).toEqual([]);
+  });
+
+  test('[RE23] from right to left the screens are mirrored, and nothing stands out of them', { timeout: 300_000 }, async () => {
+    const { page } = await enter(site, world.ada);
+    await page.addInitScript(() => addEventListener('DOMContentLoaded', () => (document.documentElement.dir = 'rtl')));
+    const problems: string[] = [];
+    for (const screen of screens) {
+      await visit(page, screen);
+      problems.push(...(await overflowing(page)).map((problem) => `${screen.name}: ${problem}`));
+    }
+    expect(problems).toEqual([]);
+    const [rail, list, main] = await Promise.all(['.rail', 'section.list', 'main'].map((part) => page.locator(part).boundingBox()));
+    expect(rail!.x).toBeGreaterThan(list!.x);
+    expect(list!.x).toBeGreaterThan(main!.x);
+    await visit(
+      page,
+      screens.find(({ name }) => name === 'direct')!,
+    );
+    const [own, other] = await Promise.all([page.locator('.msg.own .bub').first().boundingBox(), page.locator('.msg:not(.own) .bub').first().boundingBox()]);
+    expect(own!.x).toBeLessThan(other!.x);
   });
 });
 

@@ -11,7 +11,7 @@ export function usePageName() {
   router.afterEach(async (to, from, failure) => {
     if (failure || from.matched.length === 0 || to.path === from.path) return;
     await nextTick();
-    const pane = document.querySelector(to.meta.pane === 'list' ? 'section.list' : 'main aside, main');
+    const pane = document.querySelector(to.meta.pane === 'list' ? '.list' : 'main aside, main');
     name.value = pane?.querySelector('h1, h2')?.textContent.trim() || pane?.getAttribute('aria-label') || '';
   });
   return name;

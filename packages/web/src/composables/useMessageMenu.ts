@@ -30,7 +30,7 @@ export function useMessageMenu(does: MessageActions) {
 
   return (event: MouseEvent, message: Message, where: MessagePlace) => {
     const own = message.senderId === me.value?.id;
-    const governs = where.role === 'owner' || where.role === 'admin';
+    const governs = where.role === 'owner' || where.role === 'admin' || (where.conversation.type === 'room' && me.value?.operator === true);
     const left = changeLeft(message);
     const inTime = left === undefined || left > 0;
 

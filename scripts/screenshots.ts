@@ -66,7 +66,10 @@ const scenes: Record<string, (stage: Stage) => Promise<unknown>> = {
     await page.getByRole('button', { name: say.register }).first().click();
   },
   'gate-setup': ({ page }) => page.goto('/setup#picture'),
-  list: ({ page }) => page.goto('/'),
+  list: async ({ page }) => {
+    await page.goto('/');
+    await page.locator('nav .row').first().waitFor();
+  },
   'chat-group': ({ chat }) => chat('秋游'),
   'chat-direct': ({ chat }) => chat('Noor'),
   'chat-room': ({ chat }) => chat('Lobby'),
@@ -108,14 +111,20 @@ const scenes: Record<string, (stage: Stage) => Promise<unknown>> = {
     await page.getByRole('checkbox').first().click();
     await page.getByRole('checkbox').nth(1).click();
   },
-  contacts: ({ page }) => page.goto('/contacts'),
+  contacts: async ({ page }) => {
+    await page.goto('/contacts');
+    await page.locator('.rows a.row').first().waitFor();
+  },
   person: async ({ page }) => {
     await page.goto('/contacts');
     await page.locator('.rows a.row').first().click();
     await page.locator('.profile').waitFor();
   },
   'add-friend': ({ page }) => page.goto('/contacts?add'),
-  rooms: ({ page }) => page.goto('/rooms'),
+  rooms: async ({ page }) => {
+    await page.goto('/rooms');
+    await page.locator('.rows li').first().waitFor();
+  },
   settings: ({ page }) => page.goto('/settings'),
   'settings-profile': ({ page }) => page.goto('/settings/profile'),
   'settings-account': ({ page }) => page.goto('/settings/account'),

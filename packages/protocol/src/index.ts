@@ -27,5 +27,6 @@ export type Hidden = EntityOf<'hidden'>;
 export type Settings = EntityOf<'settings'>;
 export type Receipt = EntityOf<'receipt'>;
 export type Message = EntityOf<'message'>;
+export type FileRef = NonNullable<Message['file']>;
 export type Profile = Result<'user.get'>['user'];
 export type PushPayload = z.infer<typeof pushPayload>;

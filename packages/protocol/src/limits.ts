@@ -38,6 +38,14 @@ export const limits = {
   attachments: 10,
   /** Bytes of one file, unless the operator says otherwise. */
   fileBytes: 104_857_600,
+  /** UTF-16 units of a file's name. */
+  fileName: 255,
+  /** Places for files that one person has reserved and not filled. */
+  openUploads: 50,
+  /** Uploads of one person that run at the same time. */
+  uploadsAtOnce: 6,
+  /** Bytes a second that an upload must come to after its first ten, or it is cut; it can be resumed. */
+  uploadBytesPerSecond: 8_192,
   handleMin: 2,
   handleMax: 32,
   name: 64,

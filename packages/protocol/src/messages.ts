@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { file } from './files.ts';
 import * as f from './method.ts';
 import { method } from './method.ts';
 
@@ -31,6 +32,8 @@ export const message = z.object({
   /** Who recalled it. */
   deletedBy: z.optional(f.id),
   event: z.optional(event),
+  /** Of types image and file, unless recalled. */
+  file: z.optional(file),
 });
 
 const result = z.object({ message });
@@ -39,7 +42,15 @@ const conversationId = f.id;
 export const messageMethods = {
   'message.send': method(
     'Sends a message. The reply comes after it is on disk. The same clientId again returns the original, for ever.',
-    z.strictObject({ conversationId, clientId: f.clientId, type: z.enum(['text', 'emoji', 'image', 'file', 'voice']), text: f.messageText }),
+    z.strictObject({
+      conversationId,
+      clientId: f.clientId,
+      type: z.enum(['text', 'emoji', 'image', 'file', 'voice']),
+      /** With a file its caption, which may be empty. */
+      text: f.messageText,
+      /** Of types image and file: what was committed, or a file that you may read. */
+      fileId: z.optional(f.id),
+    }),
     result,
     { durable: true, rate: 'send' },
   ),

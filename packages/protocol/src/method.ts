@@ -68,6 +68,7 @@ export const note = bodyOf(limits.note);
 export const remark = nameOf(limits.remark, 0);
 export const device = bodyOf(limits.device);
 export const draftText = bodyOf(limits.messageText);
-export const messageText = bodyOf(limits.messageText, 1);
+/** Only beside a file may it be empty. */
+export const messageText = bodyOf(limits.messageText);
 export const pageLimit = z.optional(z.int().check(z.minimum(1), z.maximum(limits.historyPage)));
 export const nothing = z.strictObject({});

@@ -4,6 +4,7 @@ import { announcementMethods } from './announcements.ts';
 import { authMethods } from './auth.ts';
 import { conversationMethods } from './conversations.ts';
 import { draftMethods } from './drafts.ts';
+import { fileMethods } from './files.ts';
 import { friendMethods } from './friends.ts';
 import { hiddenMethods } from './hidden.ts';
 import { memberMethods } from './members.ts';
@@ -28,6 +29,7 @@ export const methods = {
   ...memberMethods,
   ...roomMethods,
   ...messageMethods,
+  ...fileMethods,
   ...hiddenMethods,
   ...draftMethods,
   ...readMethods,

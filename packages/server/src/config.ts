@@ -1,5 +1,8 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { limits } from '@kith/protocol';
+
+export const mib = 1_048_576;
 
 /**
  * Everything an operator can set, once: `--help`, the docs and the parser read this table.
@@ -164,6 +167,42 @@ export const options = {
     max: 3_600_000,
     default: 5_000,
     meaning: 'Time between two pushes about one conversation to one device.',
+  }),
+  fileSize: integer({
+    env: 'KITH_FILE_SIZE',
+    flag: 'file-size',
+    unit: 'MiB',
+    min: 1,
+    max: 1_024,
+    default: limits.fileBytes / mib,
+    meaning: 'Largest file that can be sent.',
+  }),
+  filesPerUser: integer({
+    env: 'KITH_FILES_PER_USER',
+    flag: 'files-per-user',
+    unit: 'MiB',
+    min: 1,
+    max: 1_000_000_000,
+    default: 5_120,
+    meaning: 'Room for the files of one person.',
+  }),
+  filesTotal: integer({
+    env: 'KITH_FILES_TOTAL',
+    flag: 'files-total',
+    unit: 'MiB',
+    min: 1,
+    max: 1_000_000_000,
+    default: 102_400,
+    meaning: 'Room for all files together.',
+  }),
+  uploadReserve: integer({
+    env: 'KITH_UPLOAD_RESERVE',
+    flag: 'upload-reserve',
+    unit: 'MiB',
+    min: 0,
+    max: 1_000_000_000,
+    default: 512,
+    meaning: 'What uploads leave free on the disk, so that messages can still be written; 0 leaves nothing.',
   }),
   rateLimits: onOff({ env: 'KITH_RATE_LIMITS', flag: 'rate-limits', default: true, meaning: 'Limits on requests, sign-ins and connections. Turn off for load tests only.' }),
   registrationsPerHour: integer({

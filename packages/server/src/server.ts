@@ -1,15 +1,18 @@
 import { readFileSync } from 'node:fs';
 import { type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import path from 'node:path';
+import { openDisk } from './blobs/disk.ts';
 import type { Broker } from './broker/broker.ts';
 import { openLocalBroker } from './broker/local.ts';
-import type { Config } from './config.ts';
+import { type Config, mib } from './config.ts';
 import type { Core } from './core/core.ts';
 import { openCore } from './core/open.ts';
 import { type Clock, realClock } from './gateway/clock.ts';
 import { type Gateway, openGateway } from './gateway/gateway.ts';
 import { openDoorkeeper } from './http/origin.ts';
 import { openRouter } from './http/router.ts';
+import { openSweeper } from './http/sweeper.ts';
 import { type Log, openLog } from './log.ts';
 import { type Metrics, openMetrics } from './metrics.ts';
 
@@ -67,8 +70,10 @@ export async function startServer(config: Config, overrides: Overrides = {}): Pr
   const core = overrides.wrapCore?.(opened) ?? opened;
   let closing: Promise<void> | undefined;
   const doorkeeper = openDoorkeeper(config);
+  const blobs = openDisk(path.join(config.data, 'files'), { reserveBytes: config.uploadReserve * mib });
   const router = await openRouter({
     core,
+    blobs,
     config,
     doorkeeper,
     clock,
@@ -88,12 +93,14 @@ export async function startServer(config: Config, overrides: Overrides = {}): Pr
       }),
   );
   const gateway: Gateway = openGateway({ server: router.server, core, broker, config, doorkeeper, clock, metrics, log });
+  const sweeper = openSweeper({ core, blobs, clock, log });
   let closeMetrics: () => void;
   try {
     closeMetrics = await serveMetrics(config.metricsPort, metrics);
     await router.listen({ port: config.port, host: config.host });
   } catch (error) {
     gateway.close();
+    await sweeper.close();
     await router.close(0);
     await core.close();
     throw error;
@@ -107,6 +114,7 @@ export async function startServer(config: Config, overrides: Overrides = {}): Pr
     await router.close(Math.max(0, deadline - performance.now()));
     closeMetrics();
     await broker.close();
+    await sweeper.close();
     await core.close();
     log.info('stopped');
   };

@@ -1,4 +1,4 @@
-import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { type Interface, createInterface } from 'node:readline';
 
@@ -81,4 +81,15 @@ export function randomFrom(seed: number): () => number {
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
+}
+
+/** May we make system calls of our processes fail, or kill them at one? Only on Linux, with strace, and where the kernel allows it. */
+export function canInject(): boolean {
+  if (process.platform !== 'linux') return false;
+  const sleeper = start('sleep', ['60']);
+  const tried = spawnSync('timeout', ['-s', 'INT', '0.5', 'strace', '-o', '/dev/null', '-e', 'trace=fsync', '-e', 'inject=fsync:error=EIO', '-p', String(sleeper.process.pid)], {
+    encoding: 'utf8',
+  });
+  void sleeper.kill();
+  return tried.stderr?.includes('attached') ?? false;
 }

@@ -1,8 +1,7 @@
-import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import pg from 'pg';
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import { start } from './crash-child.ts';
+import { canInject, start } from './crash-child.ts';
 import { type Outcome, crash } from './crash-run.ts';
 import type { ServerProcess } from './crash-server.ts';
 import { createTestDatabase } from './postgres.ts';
@@ -59,15 +58,4 @@ async function failToSync(server: ServerProcess): Promise<void> {
   const calls = 'fsync,fdatasync';
   const tracer = start('strace', ['-f', '-o', '/dev/null', '-e', `trace=${calls}`, '-e', `inject=${calls}:error=EIO`, '-p', String(server.process.pid)]);
   await once(tracer.process.stderr!, 'data');
-}
-
-/** May we do this to processes of ours? Only on Linux, with strace, and where the kernel allows it. */
-function canInject(): boolean {
-  if (process.platform !== 'linux') return false;
-  const sleeper = start('sleep', ['60']);
-  const tried = spawnSync('timeout', ['-s', 'INT', '0.5', 'strace', '-o', '/dev/null', '-e', 'trace=fsync', '-e', 'inject=fsync:error=EIO', '-p', String(sleeper.process.pid)], {
-    encoding: 'utf8',
-  });
-  void sleeper.kill();
-  return tried.stderr?.includes('attached') ?? false;
 }

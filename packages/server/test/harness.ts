@@ -1,8 +1,21 @@
+import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { type IncomingHttpHeaders, request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ErrorBody, type MethodName, type Params, type Push, type Reply, RequestError, type Result, type ServerFrame, type Signal, type User } from '@kith/protocol';
+import {
+  type ErrorBody,
+  type FileRef,
+  type MethodName,
+  type Params,
+  type Push,
+  type Reply,
+  RequestError,
+  type Result,
+  type ServerFrame,
+  type Signal,
+  type User,
+} from '@kith/protocol';
 import { WebSocket } from 'ws';
 import { type Config, configWith } from '../src/config.ts';
 import type { Core } from '../src/core/core.ts';
@@ -88,7 +101,7 @@ export class TestServer {
         const chunks: Buffer[] = [];
         response.on('data', (chunk: Buffer) => chunks.push(chunk));
         response.on('error', reject);
-        response.on('end', () => resolve(new HttpAnswer(response.statusCode!, response.headers, Buffer.concat(chunks).toString())));
+        response.on('end', () => resolve(new HttpAnswer(response.statusCode!, response.headers, Buffer.concat(chunks))));
       });
       request.on('error', reject);
       request.end(body);
@@ -106,6 +119,27 @@ export class TestServer {
     const answer = await this.post(method, params, token === undefined ? {} : { token });
     if (answer.status !== 200) throw requestError(answer.json<{ error: ErrorBody }>().error);
     return answer.json<Result<M>>();
+  }
+
+  /** Reserves, sends and commits a file, as a program does it. @throws RequestError */
+  async upload({ token }: { token: string }, bytes: Buffer, { name = 'notes.txt', type }: { name?: string; type?: string } = {}): Promise<FileRef> {
+    const { fileId, url } = await this.call('file.reserve', { name, size: bytes.length, ...(type !== undefined && { type }) }, token);
+    const answer = await this.patch({ token }, url, 0, bytes);
+    if (answer.status !== 204) throw requestError(answer.json<{ error: ErrorBody }>().error);
+    return (await this.call('file.commit', { fileId, sha256: createHash('sha256').update(bytes).digest('hex') }, token)).file;
+  }
+
+  /** Sends bytes of an upload from a place on. */
+  patch({ token }: { token: string }, url: string, offset: number, body: Buffer, headers: Record<string, string> = {}): Promise<HttpAnswer> {
+    return this.http('PATCH', url, {
+      headers: { ...tus, authorization: `Bearer ${token}`, 'content-length': String(body.length), 'upload-offset': String(offset), ...headers },
+      body,
+    });
+  }
+
+  /** A file, or a part of it, as this person gets it. */
+  download({ token }: { token: string }, fileId: string, headers: Record<string, string> = {}, method = 'GET'): Promise<HttpAnswer> {
+    return this.http(method, `/files/${fileId}/name`, { headers: { authorization: `Bearer ${token}`, ...headers } });
   }
 
   async guest(name = this.#name('Guest')): Promise<Person> {
@@ -178,14 +212,20 @@ export class TestServer {
   }
 }
 
+/** What every request of an upload has. */
+export const tus = { 'tus-resumable': '1.0.0', 'content-type': 'application/offset+octet-stream' };
+
 export class HttpAnswer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
-  readonly text: string;
-  constructor(status: number, headers: IncomingHttpHeaders, text: string) {
+  readonly bytes: Buffer;
+  constructor(status: number, headers: IncomingHttpHeaders, bytes: Buffer) {
     this.status = status;
     this.headers = headers;
-    this.text = text;
+    this.bytes = bytes;
+  }
+  get text(): string {
+    return this.bytes.toString();
   }
   // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the test says what it expects to find
   json<T = Record<string, unknown>>(): T {

@@ -51,7 +51,8 @@ async function makeStage(world: RealWorld, role: Role): Promise<Stage> {
     const own = await say(actor, conversationId);
     const annas = await say(anna, conversationId);
     await anna.ask('block.add', { userId: actor.id });
-    return { actor, anna, bert: anna, stranger, conversationId, seq: annas.message.seq, annasMessage: annas.message.id, ownMessage: own.message.id };
+    const { id: annasFile } = await world.upload(anna, 'mine.txt');
+    return { annasFile, actor, anna, bert: anna, stranger, conversationId, seq: annas.message.seq, annasMessage: annas.message.id, ownMessage: own.message.id };
   }
   const { anna, bert, cleo, conversationId } = await group(world);
   const actor: Person = role === 'nonmember' || role === 'signed-out' ? await world.register('actor') : cleo;
@@ -59,5 +60,6 @@ async function makeStage(world: RealWorld, role: Role): Promise<Stage> {
   const annas = await say(anna, conversationId);
   const own = await say(actor === cleo ? cleo : bert, conversationId);
   if (role === 'removed') await anna.ask('member.remove', { conversationId, userId: actor.id });
-  return { actor, anna, bert, stranger, conversationId, seq: own.message.seq, annasMessage: annas.message.id, ownMessage: own.message.id };
+  const { id: annasFile } = await world.upload(anna, 'mine.txt');
+  return { annasFile, actor, anna, bert, stranger, conversationId, seq: own.message.seq, annasMessage: annas.message.id, ownMessage: own.message.id };
 }

@@ -18,6 +18,8 @@ export interface Stage {
   /** A message of anna's and one of the actor's own there, if they ever could write. */
   annasMessage: string;
   ownMessage: string;
+  /** A file of anna's, committed and not sent. */
+  annasFile: string;
 }
 
 /**
@@ -103,6 +105,12 @@ export const matrix: { [M in MethodName]: Row<M> } = {
   'message.delete': { params: ({ annasMessage }) => ({ messageId: annasMessage }), expect: ['forbidden', 'not_found', 'not_found', 'forbidden'] },
   'message.hide': { params: ({ annasMessage }) => ({ messageId: annasMessage }), expect: ['ok', 'not_found', 'not_found', 'ok'] },
   'message.history': { params: ({ conversationId }) => ({ conversationId }), expect: insiders },
+
+  'file.reserve': {
+    params: ({ conversationId }) => ({ conversationId, name: 'notes.txt', size: 10 }),
+    expect: ['ok', 'not_a_member', 'not_a_member', 'not_found'],
+  },
+  'file.commit': { params: ({ annasFile }) => ({ fileId: annasFile, sha256: '0'.repeat(64) }), expect: ['not_found', 'not_found', 'not_found', 'not_found'] },
 
   'draft.set': { params: ({ conversationId }) => ({ conversationId, text: 'half a', base: 0 }), expect: insiders },
   'read.mark': { params: ({ conversationId, seq }) => ({ conversationId, seq }), expect: insiders },

@@ -91,6 +91,8 @@ describe.each(engines)('plans on %s', (engine) => {
     { what: 'the topics of a connection', by: 'topics', sql: /from "inbox"/, table: 'inbox', index: 'inbox_(pk|user_version)' },
     { what: 'membership', by: 'message.send', sql: /from "members" inner join "conversations"/, table: 'members', index: 'members_pk' },
     { what: 'the stream that is locked', by: 'message.send', sql: /^update "streams" set "version" = "version" \+/, table: 'streams', index: 'streams_pkey' },
+    { what: 'whether a message has the file', by: 'download', sql: /from "messages" inner join "members"/, table: 'messages', index: 'messages_file' },
+    { what: 'files whose time is over', by: 'sweep', sql: /from "files" where "expires_at" <= .* order by/, table: 'files', index: 'files_expires' },
     { what: 'the session of a token', by: 'authenticate', sql: /from "sessions" where "token_hash" = /, table: 'sessions', index: 'sessions_token_hash_key' },
     { what: 'sessions that nobody uses', by: 'sweep', sql: /from "sessions" where "ended_at" is null and "used_at" </, table: 'sessions', index: 'sessions_used' },
     { what: 'sessions that are old', by: 'sweep', sql: /from "sessions" where "ended_at" is null and "created_at" </, table: 'sessions', index: 'sessions_created' },
@@ -116,7 +118,8 @@ function indexName(engine: Engine, name: string): RegExp {
 }
 
 /** What scenarios of changes do not ask. */
-async function readEverything({ world, core }: Stage): Promise<void> {
+async function readEverything(stage: Stage): Promise<void> {
+  const { world, core } = stage;
   const [anna, bert] = [await world.register('anna'), await world.register('bert')];
   await anna.ask('friend.request', { userId: bert.id });
   await bert.ask('friend.accept', { userId: anna.id });
@@ -151,11 +154,24 @@ async function readEverything({ world, core }: Stage): Promise<void> {
   await bert.ask('room.online', { conversationId: rooms[0]!.conversation.id });
   await bert.ask('typing.set', { conversationId });
   await readPushes(world, anna, bert, conversationId);
+  await readFiles(stage, anna, bert, conversationId);
   await (await world.operator()).ask('admin.invite', {});
   await asking.run('authenticate', () => core.authenticate(bert.token));
   await asking.run('topics', () => core.topics({ userId: bert.id, sessionId: bert.sessionId }));
   await asking.run('heads', () => core.heads([stream]));
   await asking.run('sweep', () => core.sweepSessions());
+}
+
+/** What is asked when a file is downloaded, given up, or swept. */
+async function readFiles({ world, core }: Stage, anna: Person, bert: Person, conversationId: string): Promise<void> {
+  const [sent, unsent] = [await world.upload(anna, 'sent.txt'), await world.upload(anna, 'unsent.txt')];
+  const { message } = await anna.ask('message.send', { conversationId, clientId: unique('client-id'), type: 'file', text: '', fileId: sent.id });
+  await asking.run('download', () => core.findFile({ userId: bert.id, sessionId: bert.sessionId }, sent.id));
+  await asking.run('download', () => core.findFile({ userId: bert.id, sessionId: bert.sessionId }, unsent.id));
+  await anna.ask('message.delete', { messageId: message.id });
+  await asking.run('upload', () => core.dropUpload({ userId: anna.id, sessionId: anna.sessionId }, unsent.id));
+  const unused = await asking.run('sweep', () => core.unusedFiles());
+  await asking.run('sweep', () => core.forgetFiles(unused));
 }
 
 /** What is asked when a device is told of a message, and when that is taken back. */
@@ -254,12 +270,19 @@ const manyRows: [table: string, columns: string, count: number, values: string][
   ['receipts', 'conversation_id, user_id, version', 10_000, `'conversation ' || (i % 400), 'user ' || (i / 5), i`],
   [
     'messages',
-    'id, conversation_id, seq, version, sender_id, client_id, type, text, at',
+    'id, conversation_id, seq, version, sender_id, client_id, type, text, at, file_id',
     30_000,
-    `'message ' || i, 'conversation ' || (i % 40), i, i, 'user ' || (i % 400), 'client ' || i, 'text', 'text', i`,
+    `'message ' || i, 'conversation ' || (i % 40), i, i, 'user ' || (i % 400), 'client ' || i, 'text', 'text', i, case when i % 4 = 0 then 'file ' || i end`,
   ],
   ['push_subscriptions', 'session_id, user_id, endpoint, p256dh, auth, created_at', 8_000, `'session ' || i, 'user ' || (i % 4000), 'endpoint ' || i, 'key', 'auth', i`],
   ['push_told', 'session_id, conversation_id, user_id, seq', 20_000, `'session ' || i, 'conversation ' || (i % 400), 'user ' || (i % 4000), i`],
+  [
+    'files',
+    'id, owner_id, client_id, name, size, type, state, created_at, expires_at',
+    8_000,
+    `'file ' || i, 'user ' || (i % 400), 'client ' || i, 'name', 1, 'a/b', 'committed', i, i`,
+  ],
+  ['file_usage', 'owner_id, bytes', 4_000, `'user ' || i, 1`],
   ['invites', 'code_hash, uses_left, expires_at', 2_000, `'hash ' || i, 1, 4102444800000 + i`],
   ['spent_tokens', 'hash, expires_at', 2_000, `'hash ' || i, 4102444800000 + i`],
 ];
@@ -303,6 +326,13 @@ function worldOn(core: Core): World {
     guest: async (name) => person(await ask('auth.guest', { name })),
     exchange: async (jwt) => person(await ask('auth.exchange', { jwt })),
     device: async ({ handle }) => person(await ask('auth.login', { handle: handle!, password })),
+    async upload({ id, sessionId, ask: asks }, name) {
+      const sha256 = '0'.repeat(64);
+      const { fileId } = await asks('file.reserve', { name, size: 1, clientId: unique('client-id') });
+      await asking.run('upload', () => core.findUpload({ userId: id, sessionId }, fileId));
+      await asking.run('upload', () => core.fileStored(fileId, { sha256, type: undefined }));
+      return (await asks('file.commit', { fileId, sha256 })).file;
+    },
     operator: () =>
       (operator ??= core
         .setupLink()

@@ -1,4 +1,4 @@
-import { type MethodName, type Params, type Result, methods } from '@kith/protocol';
+import { type FileRef, type MethodName, type Params, type Result, methods } from '@kith/protocol';
 import { createHmac } from 'node:crypto';
 
 /** A signed-in person in a scenario. `ask` throws the error of a refused request. */
@@ -22,6 +22,8 @@ export interface World {
   ask<M extends MethodName>(method: M, params: Params<M>): Promise<Result<M>>;
   /** The operator of this server. */
   operator(): Promise<Person>;
+  /** A file of this person, committed and not sent. */
+  upload(person: Person, name: string): Promise<FileRef>;
 }
 
 export const password = 'correct horse battery';
@@ -172,6 +174,8 @@ export const scenarios: Partial<Record<MethodName, (w: World) => Promise<unknown
   async 'conversation.dissolve'(w) {
     const { anna, cleo, conversationId } = await group(w);
     await w.device(cleo);
+    const { id: fileId } = await w.upload(anna, 'minutes.txt');
+    await anna.ask('message.send', { conversationId, clientId: unique('client-id'), type: 'file', text: 'the last ones', fileId });
     await anna.ask('conversation.dissolve', { conversationId });
   },
   async 'conversation.accept'(w) {
@@ -237,6 +241,11 @@ export const scenarios: Partial<Record<MethodName, (w: World) => Promise<unknown
     const again = { conversationId, clientId: unique('client-id'), type: 'text', text: '你好 👋' } as const;
     await Promise.all([anna.ask('message.send', again), anna.ask('message.send', again), say(bert, conversationId), say(anna, conversationId)]);
     await anna.ask('message.send', { ...again, clientId: unique('client-id'), type: 'emoji', text: '🍁' });
+    const { id: fileId } = await w.upload(anna, '报告.pdf');
+    const withFile = { ...again, clientId: unique('client-id'), type: 'file', text: '', fileId } as const;
+    for (const _ of [1, 2]) await anna.ask('message.send', withFile);
+    const { message } = await bert.ask('message.send', { ...withFile, clientId: unique('client-id'), text: 'forwarded' });
+    await bert.ask('message.delete', { messageId: message.id });
   },
   async 'message.edit'(w) {
     const { anna, conversationId } = await group(w);

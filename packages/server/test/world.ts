@@ -1,4 +1,4 @@
-import { type MethodName, type Params, type Push, type Result, type ServerFrame } from '@kith/protocol';
+import { type FileRef, type MethodName, type Params, type Push, type Result, type ServerFrame } from '@kith/protocol';
 import type { TestClient, TestServer } from './harness.ts';
 import { Replica } from './replica.ts';
 import { type Person, type World, password, unique } from './scenarios.ts';
@@ -35,6 +35,10 @@ export class RealWorld implements World {
     const { token } = this.#operator!;
     const { user, session } = await this.#watch(token);
     return this.#person({ user, sessionId: session, token });
+  }
+
+  upload(person: Person, name: string): Promise<FileRef> {
+    return this.#server.upload(person, Buffer.from(`what is in ${name}`), { name });
   }
 
   ask<M extends MethodName>(method: M, params: Params<M>): Promise<Result<M>> {

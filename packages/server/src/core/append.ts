@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type Message, conversationStream } from '@kith/protocol';
+import { type FileRef, type Message, conversationStream } from '@kith/protocol';
 import type { MessagesTable } from '../db/schema.ts';
 import { newId } from './context.ts';
 import { toMessage } from './entities.ts';
@@ -12,6 +12,7 @@ export interface Draft {
   type: MessagesTable['type'];
   text: string;
   event?: Message['event'];
+  file?: FileRef;
 }
 
 /**
@@ -30,11 +31,13 @@ export async function append(c: Commit, draft: Draft): Promise<Message | undefin
     client_id: draft.clientId,
     type: draft.type,
     text: draft.text,
-    sent_hash: draft.clientId === null ? null : sentHash(draft.type, draft.text),
+    sent_hash: draft.clientId === null ? null : sentHash(draft.type, draft.text, draft.file?.id),
     edited_at: null,
     deleted_at: null,
     deleted_by: null,
     event: draft.event ? JSON.stringify(draft.event) : null,
+    file_id: draft.file?.id ?? null,
+    file: draft.file ? JSON.stringify(draft.file) : null,
   };
   const written = await c.q
     .insertInto('messages')
@@ -54,4 +57,8 @@ export async function appendLine(c: Commit, conversationId: string, senderId: st
 }
 
 /** What was first sent under a client id. */
-export const sentHash = (type: string, text: string): string => createHash('sha256').update(`${type}\n${text}`).digest('base64url').slice(0, 22);
+export const sentHash = (type: string, text: string, fileId?: string): string =>
+  createHash('sha256')
+    .update(fileId === undefined ? `${type}\n${text}` : `${type} ${fileId}\n${text}`)
+    .digest('base64url')
+    .slice(0, 22);

@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { type ErrorCode, RequestError } from '@kith/protocol';
 import type { Config } from '../config.ts';
 import { DatabaseError } from '../db/db.ts';
-import type { Answer, Core, Identity, Publication, Topic } from './core.ts';
+import type { Answer, Core, FileToServe, Identity, Publication, Topic, Upload } from './core.ts';
 import type { Fault } from './local-core.ts';
 import { type AsyncCall, type ToGateway, type ToWorker, batched } from './worker-port.ts';
 
@@ -73,6 +73,12 @@ class WorkerCore implements Core {
   heads: Core['heads'] = (streams) => this.#call<Record<string, number>>('heads', streams);
   sweepSessions: Core['sweepSessions'] = () => this.#call<undefined>('sweepSessions');
   setupLink: Core['setupLink'] = () => this.#call<string | undefined>('setupLink');
+  findUpload: Core['findUpload'] = (who, fileId) => this.#call<Upload | undefined>('findUpload', who, fileId);
+  fileStored: Core['fileStored'] = (fileId, bytes) => this.#call<boolean>('fileStored', fileId, bytes);
+  dropUpload: Core['dropUpload'] = (who, fileId) => this.#call<boolean>('dropUpload', who, fileId);
+  findFile: Core['findFile'] = (who, fileId) => this.#call<FileToServe | undefined>('findFile', who, fileId);
+  unusedFiles: Core['unusedFiles'] = () => this.#call<string[]>('unusedFiles');
+  forgetFiles: Core['forgetFiles'] = (fileIds) => this.#call<void>('forgetFiles', fileIds);
   connected: Core['connected'] = (who) => this.#send({ tell: 'connected', who });
   disconnected: Core['disconnected'] = (who) => this.#send({ tell: 'disconnected', who });
   onPublish: Core['onPublish'] = (listener) => void (this.#publish = listener);

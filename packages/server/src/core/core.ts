@@ -37,6 +37,28 @@ export interface Core {
    */
   setupLink(): Promise<string | undefined>;
 
+  /** The upload of this person that may go on. `undefined`: there is none of this id, or it is somebody else's, or sent. */
+  findUpload(who: Identity, fileId: string): Promise<Upload | undefined>;
+
+  /**
+   * All bytes of an upload are durable in the blob store, and these they are. Repeating it changes nothing.
+   *
+   * @returns false: other bytes were announced, or nobody waits for them any more; they can go
+   */
+  fileStored(fileId: string, bytes: { sha256: string; type: string | undefined }): Promise<boolean>;
+
+  /** Gives an upload up. @returns whether there was one */
+  dropUpload(who: Identity, fileId: string): Promise<boolean>;
+
+  /** A file, if this person may read it at this moment. */
+  findFile(who: Identity, fileId: string): Promise<FileToServe | undefined>;
+
+  /** Some of the files whose bytes are to be deleted; none: there are no more now. */
+  unusedFiles(): Promise<string[]>;
+
+  /** The bytes of these are deleted. */
+  forgetFiles(fileIds: string[]): Promise<void>;
+
   /** A connection of this person is ready, or gone. Drives presence. */
   connected(who: Identity): void;
   disconnected(who: Identity): void;
@@ -57,6 +79,23 @@ export interface Core {
 export interface Identity {
   userId: string;
   sessionId: string;
+}
+
+export interface Upload {
+  /** Bytes it will have. */
+  size: number;
+  /** Milliseconds since 1970: when it is deleted unless it is sent. */
+  expiresAt: number;
+  /** All bytes have come and are durable. */
+  stored: boolean;
+}
+
+export interface FileToServe {
+  name: string;
+  size: number;
+  type: string;
+  /** Hex. */
+  sha256: string;
 }
 
 export interface Caller {

@@ -18,6 +18,7 @@ const storing: ReadonlySet<MethodName> = new Set<MethodName>([
   'room.join',
   'message.send',
   'message.edit',
+  'file.reserve',
   'draft.set',
   'announcement.send',
 ]);

@@ -124,6 +124,7 @@ export const toMessage = (row: MessagesTable): Message => ({
   ...(row.deleted_at !== null && { deletedAt: row.deleted_at }),
   ...(row.deleted_by !== null && { deletedBy: row.deleted_by }),
   ...(row.event !== null && { event: JSON.parse(row.event) as Message['event'] }),
+  ...(row.file !== null && { file: JSON.parse(row.file) as Message['file'] }),
 });
 
 /** Members carry the name, picture and handle of the person, so that a conversation can be shown from its stream alone. */

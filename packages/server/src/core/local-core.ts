@@ -7,8 +7,9 @@ import { handlers } from '../features/index.ts';
 import { watchable } from '../features/presence.ts';
 import { requireOperator } from './access.ts';
 import { Context, type Handler, type Services } from './context.ts';
-import type { Answer, Caller, Core, Identity, Publication, Topic } from './core.ts';
+import type { Answer, Caller, Core, FileToServe, Identity, Publication, Topic, Upload } from './core.ts';
 import { DiskReserve } from './disk-reserve.ts';
+import { dropUpload, fileStored, findFile, findUpload, forgetFiles, unusedFiles } from './files.ts';
 import { Online } from './online.ts';
 import { Passwords } from './passwords.ts';
 import { makePlaces } from './places.ts';
@@ -157,6 +158,34 @@ class LocalCore implements Core {
 
   setupLink(): Promise<string | undefined> {
     return this.#track(setupCode(this.#services));
+  }
+
+  findUpload({ userId }: Identity, fileId: string): Promise<Upload | undefined> {
+    const { db, now } = this.#services;
+    return this.#track(db.read((q) => findUpload(q, userId, fileId, now())));
+  }
+
+  fileStored(fileId: string, bytes: { sha256: string; type: string | undefined }): Promise<boolean> {
+    return this.#track(fileStored(this.#services.db, fileId, bytes));
+  }
+
+  dropUpload({ userId }: Identity, fileId: string): Promise<boolean> {
+    const { db, now } = this.#services;
+    return this.#track(dropUpload(db, userId, fileId, now()));
+  }
+
+  findFile({ userId }: Identity, fileId: string): Promise<FileToServe | undefined> {
+    const { db, now } = this.#services;
+    return this.#track(db.read((q) => findFile(q, userId, fileId, now())));
+  }
+
+  unusedFiles(): Promise<string[]> {
+    const { db, now } = this.#services;
+    return this.#track(unusedFiles(db, now()));
+  }
+
+  forgetFiles(fileIds: string[]): Promise<void> {
+    return this.#track(forgetFiles(this.#services.db, fileIds));
   }
 
   connected(who: Identity): void {

@@ -1,7 +1,8 @@
-import { RequestError, type StreamId, conversationStream, limits, userStream } from '@kith/protocol';
+import { type Conversation, RequestError, type StreamId, conversationStream, limits, userStream } from '@kith/protocol';
 import type { Query } from '../db/db.ts';
 import type { ConversationsTable, MembersTable } from '../db/schema.ts';
 import { readPair } from './access.ts';
+import { letGoOfAll } from './files.ts';
 import { readConversation, readInbox, readMember } from './entities.ts';
 import { sharedTopic } from './presence-topics.ts';
 import type { Commit } from './streams.ts';
@@ -65,10 +66,12 @@ export async function leave(c: Commit, conversationId: string, userId: string): 
   c.unfollow(own, conversationStream(conversationId), `online:${conversationId}`);
   // It may have been the last that the others shared with them. Which of the leaver's own watches end is asked with the unfollowing.
   c.doubt(stream, sharedTopic(userId));
-  await countMembers(c, conversationId, -1);
+  const { type, memberCount } = await countMembers(c, conversationId, -1);
+  // Nobody can come back to a group without members.
+  if (type === 'group' && memberCount === 0) await letGoOfAll(c, conversationId);
 }
 
-async function countMembers(c: Commit, conversationId: string, change: number): Promise<void> {
+async function countMembers(c: Commit, conversationId: string, change: number): Promise<Conversation> {
   const stream = conversationStream(conversationId);
   await c.q
     .updateTable('conversations')
@@ -79,6 +82,7 @@ async function countMembers(c: Commit, conversationId: string, change: number): 
   if (conversation.type !== 'room' && conversation.memberCount > limits.groupMembers)
     throw new RequestError('too_many', { message: `A group has at most ${limits.groupMembers} members.` });
   c.put(stream, conversation);
+  return conversation;
 }
 
 async function requireRoom(c: Commit, userId: string): Promise<void> {

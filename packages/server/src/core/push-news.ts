@@ -1,4 +1,4 @@
-import { type PushPayload, conversationStream, isQuiet } from '@kith/protocol';
+import { type FileRef, type PushPayload, conversationStream, isQuiet } from '@kith/protocol';
 import { sql } from 'kysely';
 import type { Query } from '../db/db.ts';
 import type { ConversationsTable, InboxTable, PushSubscriptionsTable } from '../db/schema.ts';
@@ -67,12 +67,12 @@ async function findInbox(q: Query, userId: string, conversationId: string): Prom
   return q.selectFrom('inbox').selectAll().where('user_id', '=', userId).where('conversation_id', '=', conversationId).where('joined', '=', 1).executeTakeFirst();
 }
 
-type Told = { seq: number; sender_id: string; text: string };
+type Told = { seq: number; sender_id: string; text: string; file: string | null };
 
 async function newestOfOthers(q: Query, userId: string, conversationId: string, after: number): Promise<Told | undefined> {
   return q
     .selectFrom('messages')
-    .select(['seq', 'sender_id', 'text'])
+    .select(['seq', 'sender_id', 'text', 'file'])
     .where('conversation_id', '=', conversationId)
     .where('seq', '>', after)
     .where('sender_id', '!=', userId)
@@ -117,7 +117,9 @@ async function ownUnread(q: Query, userId: string, conversationIds: string[]): P
 }
 
 /** Between two, the name of the other; elsewhere the title, and the name before the text. */
-async function contentOf(q: Query, userId: string, conversation: ConversationsTable, { sender_id, text }: Told): Promise<{ title: string; body?: string }> {
+async function contentOf(q: Query, userId: string, conversation: ConversationsTable, { sender_id, text: words, file }: Told): Promise<{ title: string; body?: string }> {
+  // A file without a caption is told by its name.
+  const text = words === '' && file !== null ? (JSON.parse(file) as FileRef).name : words;
   const { name } = await q.selectFrom('users').select('name').where('id', '=', sender_id).executeTakeFirstOrThrow();
   const friend = await q.selectFrom('friends').select('remark').where('user_id', '=', userId).where('friend_id', '=', sender_id).executeTakeFirst();
   const sender = friend?.remark || name;

@@ -4,7 +4,21 @@ import type { Identity, Publication } from './core.ts';
 // What crosses between the gateway's thread and the core's. What one turn of either loop has to say goes over in one
 // message; replies and publications share one queue, so that their order survives the crossing.
 
-export type AsyncCall = 'handle' | 'authenticate' | 'topics' | 'watchable' | 'heads' | 'sweepSessions' | 'setupLink' | 'close';
+export type AsyncCall =
+  | 'handle'
+  | 'authenticate'
+  | 'topics'
+  | 'watchable'
+  | 'heads'
+  | 'sweepSessions'
+  | 'setupLink'
+  | 'findUpload'
+  | 'fileStored'
+  | 'dropUpload'
+  | 'findFile'
+  | 'unusedFiles'
+  | 'forgetFiles'
+  | 'close';
 type Told = 'connected' | 'disconnected';
 
 export type ToWorker = { call: AsyncCall; id: number; args: unknown[] } | { tell: Told; who: Identity };

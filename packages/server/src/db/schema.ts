@@ -22,6 +22,8 @@ export interface Schema {
   push_subscriptions: PushSubscriptionsTable;
   push_told: PushToldTable;
   secrets: SecretsTable;
+  files: FilesTable;
+  file_usage: FileUsageTable;
 }
 
 type Flag = 0 | 1;
@@ -141,6 +143,10 @@ export interface MessagesTable {
   deleted_by: string | null;
   /** JSON of a system line. */
   event: string | null;
+  /** The file of this message; null again once it is recalled. */
+  file_id: string | null;
+  /** JSON of it, as the wire shows it: a file never changes once it can be sent. */
+  file: string | null;
 }
 
 /** Absent: the defaults of features/settings.ts. */
@@ -214,4 +220,33 @@ export interface PushToldTable {
 export interface SecretsTable {
   name: string;
   value: string;
+}
+
+/** A file whose bytes are to come, have come, or are to go. */
+export interface FilesTable {
+  id: string;
+  owner_id: string;
+  /** The owner's own key, so that a repeated call finds the same place. */
+  client_id: string | null;
+  name: string;
+  /** Bytes, as announced; more are not taken, and with fewer it is not stored. */
+  size: number;
+  type: string;
+  width: number | null;
+  height: number | null;
+  /** SHA-256 that was announced, hex. */
+  promised: string | null;
+  /** Of the bytes that came, once they are all durable. */
+  sha256: string | null;
+  /** reserved: bytes are missing. stored: all are durable. committed: it can be sent. dropped: bytes and row are to go. */
+  state: 'reserved' | 'stored' | 'committed' | 'dropped';
+  created_at: number;
+  /** When it goes unless a message has it; null: one has. */
+  expires_at: number | null;
+}
+
+/** Bytes that the files of a person take, reserved ones with all they will; of everybody in the row with no name. */
+export interface FileUsageTable {
+  owner_id: string;
+  bytes: number;
 }

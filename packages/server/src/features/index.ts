@@ -4,6 +4,7 @@ import { announcements } from './announcements.ts';
 import { auth } from './auth.ts';
 import { conversations } from './conversations.ts';
 import { drafts } from './drafts.ts';
+import { files } from './files.ts';
 import { friends } from './friends.ts';
 import { hidden } from './hidden.ts';
 import { members } from './members.ts';
@@ -27,6 +28,7 @@ export const handlers: Handlers = {
   ...members,
   ...rooms,
   ...messages,
+  ...files,
   ...hidden,
   ...drafts,
   ...reads,

@@ -1,6 +1,7 @@
-import { type Message, RequestError, conversationStream, isEmojiText, limits } from '@kith/protocol';
+import { type FileRef, type Message, RequestError, conversationStream, isEmojiText, limits } from '@kith/protocol';
 import { type Membership, readRank, requireMayWrite, requireMember } from '../core/access.ts';
 import { append, sentHash } from '../core/append.ts';
+import { findSendable, letGo } from '../core/files.ts';
 import type { Context, Handlers } from '../core/context.ts';
 import { toMessage, withinPage } from '../core/entities.ts';
 import type { Commit } from '../core/streams.ts';
@@ -10,22 +11,26 @@ import type { MessagesTable } from '../db/schema.ts';
 const hourMs = 3_600_000;
 
 export const messages: Handlers<'message.send' | 'message.edit' | 'message.delete' | 'message.history'> = {
-  async 'message.send'(context, { conversationId, clientId, type, text }) {
+  async 'message.send'(context, { conversationId, clientId, type, text, fileId }) {
     const { userId } = context;
-    if (type !== 'text' && type !== 'emoji') throw new RequestError('unsupported', { message: 'Files cannot be sent yet.' });
+    if (type === 'voice') throw new RequestError('unsupported', { message: 'Voice cannot be sent yet.' });
+    const withFile = type === 'image' || type === 'file';
+    if (withFile !== (fileId !== undefined))
+      throw new RequestError('bad_request', { path: 'params.fileId', message: `params.fileId: type ${type} ${withFile ? 'takes a file' : 'takes none'}` });
     if (type === 'emoji' && !isEmojiText(text)) throw new RequestError('bad_request', { path: 'params.text', message: 'params.text: type emoji takes one to three emoji' });
-    if (text.trim() === '') throw new RequestError('bad_request', { path: 'params.text', message: 'params.text: empty' });
+    if (!withFile) requireWords(text);
     const stream = conversationStream(conversationId);
     const result = await context.commit(
       [stream],
       async (c) => {
-        const refused = await mayWrite(c.q, conversationId, userId);
-        const message = refused ? undefined : await append(c, { conversationId, senderId: userId, clientId, type, text });
+        const file = fileId === undefined ? undefined : await findSendable(c, userId, fileId, type);
+        const refused = (await mayWrite(c.q, conversationId, userId)) ?? (file instanceof RequestError ? file : undefined);
+        const message = refused ? undefined : await append(c, { conversationId, senderId: userId, clientId, type, text, ...(file && { file: file as FileRef }) });
         if (message) return { message };
         // A repeated send is answered as the first was, even where the sender may no longer write.
         const first = await c.q.selectFrom('messages').selectAll().where('sender_id', '=', userId).where('client_id', '=', clientId).executeTakeFirst();
         if (!first) throw refused ?? new Error(`client id ${clientId} is neither new nor known`);
-        if (first.conversation_id !== conversationId || first.sent_hash !== sentHash(type, text)) throw refused ?? new RequestError('client_id_reused');
+        if (first.conversation_id !== conversationId || first.sent_hash !== sentHash(type, text, fileId)) throw refused ?? new RequestError('client_id_reused');
         throw c.unchanged({ message: toMessage(first) });
       },
       { append: stream },
@@ -41,7 +46,7 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
       if (row.sender_id !== context.userId || row.type === 'system') throw new RequestError('forbidden');
       if (row.deleted_at !== null) throw new RequestError('too_late', { message: 'The message was recalled.' });
       requireInTime(context, row);
-      if (text.trim() === '') throw new RequestError('bad_request', { path: 'params.text', message: 'params.text: empty' });
+      if (row.file_id === null) requireWords(text);
       if (row.text === text) throw c.unchanged({ message: toMessage(row) });
       return { text, type: row.type === 'emoji' && !isEmojiText(text) ? 'text' : row.type, edited_at: c.now };
     }),
@@ -53,7 +58,8 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
       const moderates = (await readRank(c.q, membership, context.userId)) !== 'member';
       if (row.sender_id !== context.userId && !moderates) throw new RequestError('forbidden');
       if (row.sender_id === context.userId && !moderates) requireInTime(context, row);
-      return { text: '', deleted_at: c.now, deleted_by: context.userId };
+      await letGo(c, row);
+      return { text: '', file: null, deleted_at: c.now, deleted_by: context.userId };
     }),
 
   async 'message.history'(context, { conversationId, before, after, around, at, limit = 50 }) {
@@ -109,6 +115,10 @@ async function changeMessage(
     c.put(stream, message);
     return { message };
   });
+}
+
+function requireWords(text: string): void {
+  if (text.trim() === '') throw new RequestError('bad_request', { path: 'params.text', message: 'params.text: empty' });
 }
 
 function requireInTime(context: Context, row: MessagesTable): void {

@@ -2,11 +2,12 @@ import { isUtf8 } from 'node:buffer';
 import { type ErrorBody, type ErrorCode, RequestError, errorCodes, isMethod, limits } from '@kith/protocol';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Config } from '../config.ts';
-import type { Answer, Core, Identity } from '../core/core.ts';
+import type { Answer, Core } from '../core/core.ts';
 import type { Clock } from '../gateway/clock.ts';
 import type { Metrics } from '../metrics.ts';
 import { CallerRates } from './caller-rates.ts';
 import { apiPolicy } from './headers.ts';
+import { identifyActor } from './identify.ts';
 import type { Doorkeeper } from './origin.ts';
 
 interface Parts {
@@ -38,7 +39,7 @@ export function addApi(app: FastifyInstance, { core, config, doorkeeper, clock, 
     if (request.body === undefined) throw new RequestError('unsupported', { message: 'Send application/json.' });
     if (request.headers['content-encoding'] !== undefined) throw new RequestError('unsupported', { message: 'Send the body as it is, not compressed.' });
     if (method === 'hello') throw new RequestError('unsupported', { message: 'hello opens a connection at /ws.' });
-    const identity = await identify(request);
+    const identity = await identifyActor(core, doorkeeper, request.raw);
     const wait = rates?.take(method, identity, doorkeeper.addressOf(request.raw)) ?? 0;
     if (wait > 0) {
       metrics.limitHit('http-address');
@@ -50,22 +51,6 @@ export function addApi(app: FastifyInstance, { core, config, doorkeeper, clock, 
     const frame = `{"params":${request.body.trim() === '' ? '{}' : request.body},"id":"${id}","method":"${method}"}`;
     return answer(request, reply, await core.handle(caller, frame));
   });
-
-  /** @throws unauthenticated, forbidden */
-  const identify = async (request: FastifyRequest): Promise<Identity | undefined> => {
-    const credential = doorkeeper.credentialOf(request.headers);
-    if (credential.by === 'bearer') {
-      const identity = await core.authenticate(credential.token);
-      if (!identity) throw new RequestError('unauthenticated', { message: 'The token is not valid.' });
-      return identity;
-    }
-    // From here on a browser may be acting for somebody: signing in and out included, only our own pages may.
-    const site = request.headers['sec-fetch-site'];
-    const foreign = request.headers.origin === undefined ? credential.by === 'cookie' : !doorkeeper.isOwnPage(request.raw);
-    if (foreign || (site !== undefined && site !== 'same-origin' && site !== 'none'))
-      throw new RequestError('forbidden', { message: 'Only pages of this server may do this with a cookie.' });
-    return credential.by === 'cookie' ? core.authenticate(credential.token) : undefined;
-  };
 
   const answer = (request: FastifyRequest, reply: FastifyReply, { text, error, effects = [] }: Answer): FastifyReply => {
     metrics.answered('http', error ?? 'ok');

@@ -8,14 +8,18 @@ import type { Core } from '../core/core.ts';
 import type { Clock } from '../gateway/clock.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
+import type { Blobs } from '../blobs/blobs.ts';
 import { addApi, refuseWith } from './api.ts';
+import { addFiles } from './files.ts';
 import { apiPolicy, commonHeaders } from './headers.ts';
 import type { Doorkeeper } from './origin.ts';
 import { openReadiness } from './readiness.ts';
 import { addStatic } from './static.ts';
+import { addUploads } from './uploads.ts';
 
 interface Parts {
   core: Core;
+  blobs: Blobs;
   config: Config;
   doorkeeper: Doorkeeper;
   clock: Clock;
@@ -27,6 +31,10 @@ interface Parts {
   /** Where the web build lies. Default: packages/web/dist. */
   webFolder?: string;
 }
+
+/** Milliseconds that a body may take, and an upload, which must be fast enough as well. */
+const bodyMs = 30_000;
+const uploadMs = 1_800_000;
 
 /** Languages that the web client speaks. */
 const languages = ['en', 'zh-CN'];
@@ -59,6 +67,10 @@ export async function openRouter(parts: Parts): Promise<Router> {
       if (--inFlight === 0) onIdle();
     });
     void reply.headers(headers);
+    if (hasBody(request.raw) && !isUpload(request)) {
+      const late = parts.clock.every(bodyMs, () => cutLate(request.raw));
+      reply.raw.once('close', () => late.stop());
+    }
     if (request.url === '/healthz' || request.url === '/readyz') return next();
     if (doorkeeper.originOf(request.raw) === undefined) {
       void reply.code(421).headers(plain).send('This server does not go by that name. Its operator can set KITH_PUBLIC_URL.\n');
@@ -94,6 +106,8 @@ export async function openRouter(parts: Parts): Promise<Router> {
 
   await app.register(fastifyCookie);
   addApi(app, parts);
+  addFiles(app, parts);
+  const stopUploads = addUploads(app, parts);
   app.get('/api/server', async (_request, reply) =>
     reply
       .header('cache-control', 'no-store')
@@ -140,6 +154,7 @@ export async function openRouter(parts: Parts): Promise<Router> {
     listen: (at) => app.listen(at),
     async close(withinMs) {
       await idle(withinMs);
+      stopUploads();
       await app.close();
     },
   };
@@ -160,6 +175,15 @@ function fromFramework(error: FastifyError): RequestError | undefined {
   }
 }
 
+const isUpload = ({ method, url }: { method: string; url: string }): boolean => method === 'PATCH' && url.startsWith('/files/');
+
+const hasBody = ({ headers }: IncomingMessage): boolean => headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+
+/** What is still not there after the time for it. As Node does it for headers. */
+function cutLate({ complete, socket }: IncomingMessage): void {
+  if (!complete && !socket.destroyed) socket.end('HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n', () => socket.destroy());
+}
+
 /** Node waits 60 s for headers, 300 s for a body and looks every 30 s. A slow peer holds a socket; these hold it shorter. */
 function httpServer(handler: Parameters<typeof createServer>[1] & object): Server {
   // Other upgrades (curl --http2 offers h2c with every request) are an offer that one may ignore, as RFC 9110 says.
@@ -169,7 +193,7 @@ function httpServer(handler: Parameters<typeof createServer>[1] & object): Serve
       shouldUpgradeCallback,
       maxHeaderSize: 16_384,
       headersTimeout: 10_000,
-      requestTimeout: 30_000,
+      requestTimeout: uploadMs,
       keepAliveTimeout: 5_000,
       connectionsCheckingInterval: 1_000,
       insecureHTTPParser: false,

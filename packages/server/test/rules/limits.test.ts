@@ -101,7 +101,11 @@ const proofs: { [L in LimitName]: Proof } = {
   jwt: tokenUnits(limits.jwt, 'auth.exchange', 'jwt'),
   timeZone: tokenUnits(limits.timeZone, 'settings.update', 'timeZone'),
   attachments: 'bounds nothing yet',
-  fileBytes: 'bounds nothing yet',
+  fileBytes: { by: 'packages/server/test/rules/files.test.ts' },
+  fileName: units(limits.fileName, 'file.reserve', 'name', async () => ({ size: 1 }), ['x', '😀x']),
+  openUploads: { by: 'packages/server/test/rules/files.test.ts' },
+  uploadsAtOnce: { by: 'packages/server/test/rules/files.test.ts' },
+  uploadBytesPerSecond: { by: 'packages/server/test/rules/files.test.ts' },
   async handleMin(place) {
     const register = (handle: string) => place.server.call('auth.register', { handle, password, name: 'Anna' });
     expect((await register('x'.repeat(limits.handleMin))).user.handle).toHaveLength(limits.handleMin);

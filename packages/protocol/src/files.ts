@@ -1,0 +1,58 @@
+import * as z from 'zod/mini';
+import { units } from './length.ts';
+import { limits } from './limits.ts';
+import * as f from './method.ts';
+import { method } from './method.ts';
+
+/** A file as it stands in messages. Its bytes are at `/files/<id>/<name>`, for those who may read them. */
+export const file = z.object({
+  id: f.id,
+  /** Cleaned of folders, controls and what hides or turns text; never empty. */
+  name: z.string(),
+  /** Bytes. */
+  size: z.int(),
+  /**
+   * By the bytes themselves where they are a picture, sound or video that is shown in place; else what the sender called
+   * it, or `application/octet-stream`. A label: nothing is ever served under a type that only somebody said.
+   */
+  type: z.string(),
+  /** Pixels, of pictures that were measured. */
+  width: z.optional(z.int()),
+  height: z.optional(z.int()),
+});
+
+/** Hex, small letters. */
+const sha256 = z.string().check(z.regex(/^[0-9a-f]{64}$/));
+/** Type and subtype, without parameters. */
+const mediaType = z.string().check(z.regex(/^[A-Za-z0-9!#$&^_.+-]{1,63}\/[A-Za-z0-9!#$&^_.+-]{1,63}$/));
+
+export const fileMethods = {
+  'file.reserve': method(
+    'Makes a place for a file. Its bytes then go to `url` by the tus protocol. The same clientId again answers the same place, as long as it is kept.',
+    z.strictObject({
+      /** Where it will be sent, if that is known: who may not write there is refused before any byte travels. */
+      conversationId: z.optional(f.id),
+      clientId: z.optional(f.clientId),
+      name: z.string().check(units(1, limits.fileName)),
+      /** Bytes. */
+      size: z.int().check(z.minimum(0)),
+      type: z.optional(mediaType),
+      /** If it is given, other bytes are refused as soon as the last has come. */
+      sha256: z.optional(sha256),
+    }),
+    z.object({
+      fileId: f.id,
+      /** Below the server's address. */
+      url: z.string(),
+      /** What is not sent in a message by then is deleted. */
+      expiresAt: f.time,
+    }),
+    { rate: 'send' },
+  ),
+  'file.commit': method(
+    'Says that all bytes have come, and which they were. The reply comes after they are on disk; from then on the file can be sent with `message.send`.',
+    z.strictObject({ fileId: f.id, sha256 }),
+    z.object({ file }),
+    { rate: 'send' },
+  ),
+};

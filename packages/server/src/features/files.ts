@@ -1,0 +1,82 @@
+import { RequestError, limits } from '@kith/protocol';
+import { requireMayWrite, requireMember } from '../core/access.ts';
+import { mib } from '../config.ts';
+import { type Handlers, newId } from '../core/context.ts';
+import { cleanFileName } from '../core/file-name.ts';
+import { everybody, keptMs, ownUnsent, toFile, usageKeys, use } from '../core/files.ts';
+
+export const files: Handlers<'file.reserve' | 'file.commit'> = {
+  async 'file.reserve'(context, { conversationId, clientId, name, size, type = 'application/octet-stream', sha256 }) {
+    const { userId, config } = context;
+    if (size > config.fileSize * mib) throw new RequestError('too_large', { message: `A file has at most ${config.fileSize} MiB.` });
+    return context.services.db.write(usageKeys, async (q) => {
+      if (conversationId !== undefined) await requireMayWrite(q, await requireMember(q, conversationId, userId), userId);
+      const now = context.now();
+      const id = newId();
+      // A place whose time is over, or whose messages were recalled, is none: its key is free again.
+      if (clientId !== undefined) {
+        await q
+          .updateTable('files')
+          .set({ state: 'dropped', client_id: null })
+          .where('owner_id', '=', userId)
+          .where('client_id', '=', clientId)
+          .where('expires_at', '<=', now)
+          .execute();
+      }
+      const made = await q
+        .insertInto('files')
+        .values({
+          id,
+          owner_id: userId,
+          client_id: clientId ?? null,
+          name: cleanFileName(name),
+          size,
+          type: type.toLowerCase(),
+          width: null,
+          height: null,
+          promised: sha256 ?? null,
+          sha256: null,
+          state: 'reserved',
+          created_at: now,
+          expires_at: now + keptMs,
+        })
+        .onConflict((conflict) => conflict.columns(['owner_id', 'client_id']).doNothing())
+        .returning('id')
+        .executeTakeFirst();
+      if (!made) {
+        const first = await q.selectFrom('files').selectAll().where('owner_id', '=', userId).where('client_id', '=', clientId!).executeTakeFirstOrThrow();
+        if (first.size !== size || first.name !== cleanFileName(name) || first.promised !== (sha256 ?? null)) throw new RequestError('client_id_reused');
+        return place(first.id, first.expires_at ?? now + keptMs);
+      }
+      const open = await q
+        .selectFrom('files')
+        .select('id')
+        .where('owner_id', '=', userId)
+        .where('state', '=', 'reserved')
+        .limit(limits.openUploads + 1)
+        .execute();
+      if (open.length > limits.openUploads) throw new RequestError('too_many', { message: `At most ${limits.openUploads} uploads can be open.` });
+      if ((await use(q, everybody, size)) > config.filesTotal * mib) throw new RequestError('storage_full');
+      if ((await use(q, userId, size)) > config.filesPerUser * mib)
+        throw new RequestError('quota_full', { message: `The files of one person have at most ${config.filesPerUser} MiB.` });
+      return place(id, now + keptMs);
+    });
+  },
+
+  async 'file.commit'(context, { fileId, sha256 }) {
+    const { userId } = context;
+    return context.services.db.write([], async (q) => {
+      const row =
+        (await ownUnsent(q, userId, fileId, context.now()).executeTakeFirst()) ??
+        // Asked again after it was sent: answered as the first time.
+        (await q.selectFrom('files').selectAll().where('id', '=', fileId).where('owner_id', '=', userId).where('state', '=', 'committed').executeTakeFirst());
+      if (!row) throw new RequestError('not_found');
+      if (row.sha256 === null) throw new RequestError('incomplete');
+      if (row.sha256 !== sha256) throw new RequestError('checksum_mismatch');
+      await q.updateTable('files').set({ state: 'committed' }).where('id', '=', fileId).where('state', '=', 'stored').execute();
+      return { file: toFile(row) };
+    });
+  },
+};
+
+const place = (fileId: string, expiresAt: number) => ({ fileId, url: `/files/${fileId}`, expiresAt });

@@ -1,0 +1,40 @@
+import type { Core } from '../core/core.ts';
+import type { Clock } from '../gateway/clock.ts';
+import type { Log } from '../log.ts';
+import type { Blobs } from '../blobs/blobs.ts';
+
+/** How often. So long the bytes of a file may outlive its last message; nobody can read them meanwhile. */
+const everyMs = 60_000;
+
+/**
+ * Deletes the bytes of files that no message has any more, and of uploads that nobody sent within their time. First the
+ * bytes, then the row: killed in between, the row is found again and there is nothing left to delete.
+ *
+ * @returns what stops it and waits for the round that runs
+ */
+export function openSweeper({ core, blobs, clock, log }: { core: Core; blobs: Blobs; clock: Clock; log: Log }): { close(): Promise<void> } {
+  let running: Promise<void> | undefined;
+  let closed = false;
+
+  const round = async (): Promise<void> => {
+    const ids = await core.unusedFiles();
+    for (const id of ids) await blobs.remove(id);
+    if (ids.length > 0) await core.forgetFiles(ids);
+    if (ids.length > 0 && !closed) await round();
+  };
+
+  const timer = clock.every(everyMs, () => {
+    // The next minute tries again, from where this one came to.
+    running ??= round()
+      .catch((error: unknown) => log.error({ err: error }, 'files could not be swept'))
+      .finally(() => (running = undefined));
+  });
+
+  return {
+    async close() {
+      closed = true;
+      timer.stop();
+      await running;
+    },
+  };
+}

@@ -10,4 +10,12 @@ await Promise.all([setLanguage(firstLanguage()), useSession().resume()]);
 createApp(App).use(i18n).use(router).mount('#app');
 
 // Not needed for the first picture, so it does not compete with it.
-setTimeout(() => void import('./composables/useServiceWorker.ts').then(({ useServiceWorker }) => useServiceWorker()), 3_000);
+// Without the network it cannot be had now; the next start asks again.
+setTimeout(
+  () =>
+    void import('./composables/useServiceWorker.ts').then(
+      ({ useServiceWorker }) => useServiceWorker(),
+      () => undefined,
+    ),
+  3_000,
+);

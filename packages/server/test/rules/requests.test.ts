@@ -44,7 +44,7 @@ describe.each(engines)('requests on %s', (engine) => {
     bystander = cleo;
     actor = bert;
     // The rows of the matrix only look at names and ids.
-    stage = { actor, anna, bert: cleo, stranger: dora, conversationId, seq: own.seq, annasMessage: hers.id, ownMessage: own.id } as unknown as Stage;
+    stage = { actor, anna, bert: cleo, stranger: dora, conversationId, seq: own.seq, annasMessage: hers.id, ownMessage: own.id, annasFile: own.id } as unknown as Stage;
   });
 
   /** Every method but the one that opens a connection. */

@@ -400,7 +400,7 @@ describe.each(engines)('pushes on %s', (engine) => {
     const { anna, bert, conversationId } = await friends();
     const device = await subscribe(bert);
     await call(bert, 'settings.update', { pushContent: true });
-    await say(anna, conversationId, '歌'.repeat(299) + '👋"\n'.repeat(2_000));
+    await say(anna, conversationId, '歌'.repeat(299) + '👋"\n'.repeat(1_900));
     const { payload, bytes } = await device.next();
     expect(payload).toMatchObject({ body: `${'歌'.repeat(299)}…` });
     expect(bytes).toBeLessThan(limits.pushBytes);

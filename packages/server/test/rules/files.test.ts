@@ -476,11 +476,12 @@ describe.each(engines)('files and the disk on %s', (engine) => {
 
   test('[FI11] a disk without room takes no upload, and everything else goes on', async () => {
     const { anna, bert, conversationId } = await place.direct();
-    const { fileId, url } = await reserve(place, anna, { length: 5 });
-    const answer = await place.server.patch(anna, url, 0, Buffer.from('bytes'));
+    const bytes = randomBytes(500_000);
+    const { fileId, url } = await reserve(place, anna, bytes);
+    const answer = await place.server.patch(anna, url, 0, bytes);
     expect([answer.status, answer.error]).toEqual([507, 'storage_full']);
     expect((await head(place, anna, url)).headers['upload-offset']).toBe('0');
-    await expect(anna.call('file.commit', { fileId, sha256: sha256(Buffer.from('bytes')) })).rejects.toMatchObject({ code: 'incomplete' });
+    await expect(anna.call('file.commit', { fileId, sha256: sha256(bytes) })).rejects.toMatchObject({ code: 'incomplete' });
     const { text } = await anna.say(conversationId, 'still here');
     expect((await bert.call('message.history', { conversationId })).messages.at(-1)?.text).toBe(text);
   });

@@ -396,6 +396,18 @@ describe.each(engines)('pushes on %s', (engine) => {
     expect(berts.pushes[0]!.headers['topic']).not.toBe(cleos.pushes[0]!.headers['topic']);
   });
 
+  test('[PU10] a file without a caption is told by its name', async () => {
+    const { anna, bert, conversationId } = await friends();
+    const device = await subscribe(bert);
+    await call(bert, 'settings.update', { pushContent: true });
+    const { id: fileId } = await place.server.upload(anna, Buffer.from('minutes'), { name: '会议记录.txt' });
+    const send = (text: string) => call(anna, 'message.send', { conversationId, clientId: clientId(), type: 'file', text, fileId });
+    await send('');
+    expect((await device.next()).payload).toMatchObject({ body: '会议记录.txt' });
+    await send('of yesterday');
+    expect((await device.next()).payload).toMatchObject({ body: 'of yesterday' });
+  });
+
   test('[PU10] the longest text is cut to fit, and a stranger’s is kept back', async () => {
     const { anna, bert, conversationId } = await friends();
     const device = await subscribe(bert);

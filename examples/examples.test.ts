@@ -52,6 +52,10 @@ test('[EX4] who was away gets everything at the next sign-in, in order, once; to
   expect(await run('offline-inbox.js')).toEqual({ code: 0, said: 'Everyone has everything.\n' });
 });
 
+test('[EX8] a file goes up in parts over plain HTTP, reaches a friend in a message, and nobody else', async () => {
+  expect(await run('send-file.js')).toEqual({ code: 0, said: 'Bo has the file.\n' });
+});
+
 test('[EX5] a program that finds something else than promised ends with 1', async () => {
   // The token of somebody who may still sign in, where one is expected that is over.
   const { token } = await server.guest();

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setImmediate as loopTurn } from 'node:timers/promises';
 import { type Entity, type MethodName, type Params, type Push, type Result, entityKey } from '@kith/protocol';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type Config, configWith } from '../src/config.ts';
@@ -139,6 +140,19 @@ test('[CR9] a core that was closed ends its thread by itself', async () => {
   await host.core.close();
   // 1: it was stopped from outside.
   expect(await ended).toBe(0);
+});
+
+test('[CR9] a core whose answer and end are found in one turn of a busy loop has ended in order', async () => {
+  const host = await Host.open(configIn(folder()), 'worker');
+  const fatal: Error[] = [];
+  host.core.onFatal((error) => fatal.push(error));
+  const closing = host.core.close();
+  // What was asked is on its way; then this thread sees nothing until the other one is gone.
+  await loopTurn();
+  await loopTurn();
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_000);
+  await closing;
+  expect(fatal).toEqual([]);
 });
 
 test('[CR1] a core answers and publishes the same in a worker, in this thread, and on PostgreSQL', { timeout: 60_000 }, async () => {

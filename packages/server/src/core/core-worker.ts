@@ -23,7 +23,7 @@ class WorkerCore implements Core {
   readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   readonly #send: (message: ToWorker) => void;
   #next = 1;
-  #closed = false;
+  #closing = false;
   #publish: (publications: Publication[]) => void = () => {};
   #fatal: (error: Error) => void = () => {};
 
@@ -46,7 +46,8 @@ class WorkerCore implements Core {
         this.#fatal(error);
       });
       worker.on('exit', () => {
-        if (!this.#closed) this.#fatal(new Error('the core ended unexpectedly'));
+        if (this.#closing) this.#failAll(new Error('the core ended before it was closed'));
+        else this.#fatal(new Error('the core ended unexpectedly'));
       });
     });
   }
@@ -56,6 +57,11 @@ class WorkerCore implements Core {
     this.#waiting.delete(message.id);
     if ('failed' in message) waiting?.reject(message.code ? new RequestError(message.code, { message: message.failed }) : new Error(message.failed));
     else waiting?.resolve(message.value);
+  }
+
+  #failAll(error: Error): void {
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
   }
 
   #call<T>(call: AsyncCall, ...args: unknown[]): Promise<T> {
@@ -85,9 +91,10 @@ class WorkerCore implements Core {
   onFatal: Core['onFatal'] = (listener) => void (this.#fatal = listener);
 
   async close(): Promise<void> {
+    // Said before: the answer and the exit can arrive in one turn, and then nothing runs between the two.
+    this.#closing = true;
     const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
     await this.#call('close');
-    this.#closed = true;
     // Ended from here, a thread is stopped in the middle of what it lets go of, native code included.
     const late = setTimeout(() => void this.#worker.terminate(), endMs);
     await ended;

@@ -16,9 +16,15 @@ export const file = z.object({
    * it, or `application/octet-stream`. A label: nothing is ever served under a type that only somebody said.
    */
   type: z.string(),
-  /** Pixels, of pictures that were measured. */
+  /** Pixels, of pictures as they are shown (turned upright), and of videos as their sender measured them. */
   width: z.optional(z.int()),
   height: z.optional(z.int()),
+  /** A WebP of a few pixels, base64: what is shown until the picture is there. */
+  preview: z.optional(z.string()),
+  /** Milliseconds that a sound or a video plays, as its sender measured them. */
+  durationMs: z.optional(z.int()),
+  /** Of type voice: how loud it is from beginning to end, up to 64 bars of 0 to 31. */
+  waveform: z.optional(z.array(z.int())),
 });
 
 /** Hex, small letters. */
@@ -51,7 +57,17 @@ export const fileMethods = {
   ),
   'file.commit': method(
     'Says that all bytes have come, and which they were. The reply comes after they are on disk; from then on the file can be sent with `message.send`.',
-    z.strictObject({ fileId: f.id, sha256 }),
+    z.strictObject({
+      fileId: f.id,
+      sha256,
+      /** Pixels of a video, as its sender measured them. Pictures are measured by the server, and this is passed over. */
+      width: z.optional(z.int().check(z.minimum(1), z.maximum(limits.pictureSide))),
+      height: z.optional(z.int().check(z.minimum(1), z.maximum(limits.pictureSide))),
+      /** Milliseconds that a sound or a video plays. */
+      durationMs: z.optional(z.int().check(z.minimum(0), z.maximum(limits.durationMs))),
+      /** How loud it is from beginning to end, 0 to 31 each. */
+      waveform: z.optional(z.array(z.int().check(z.minimum(0), z.maximum(31))).check(z.maxLength(limits.waveformBars))),
+    }),
     z.object({ file }),
     { rate: 'send' },
   ),

@@ -40,6 +40,14 @@ export const limits = {
   fileBytes: 104_857_600,
   /** UTF-16 units of a file's name. */
   fileName: 255,
+  /** UTF-16 units of the tiny picture that stands for one until it is there. */
+  preview: 1_000,
+  /** Bars of the waveform of something spoken. */
+  waveformBars: 64,
+  /** Milliseconds that a sound or a video plays, at most: a day. */
+  durationMs: 86_400_000,
+  /** Pixels of a side of a picture or a video. */
+  pictureSide: 16_384,
   /** Places for files that one person has reserved and not filled. */
   openUploads: 50,
   /** Uploads of one person that run at the same time. */

@@ -12,13 +12,16 @@ export const keptMs = 86_400_000;
 /** Rows taken up at once. */
 const chunk = 500;
 
-export const toFile = ({ id, name, size, type, width, height }: FilesTable): FileRef => ({
+export const toFile = ({ id, name, size, type, width, height, preview, duration_ms, waveform }: FilesTable): FileRef => ({
   id,
   name,
   size,
   type,
   ...(width !== null && { width }),
   ...(height !== null && { height }),
+  ...(preview !== null && { preview }),
+  ...(duration_ms !== null && { durationMs: duration_ms }),
+  ...(waveform !== null && { waveform: JSON.parse(waveform) as number[] }),
 });
 
 /** Of this person, and in no message: an upload can go on, be committed, or be given up. */

@@ -6,9 +6,18 @@ import * as push from './migrations/0003_push.ts';
 import * as ends from './migrations/0004_ends.ts';
 import * as barred from './migrations/0005_barred.ts';
 import * as files from './migrations/0006_files.ts';
+import * as media from './migrations/0007_media.ts';
 
 /** In the order they run. A released one is never changed. */
-const migrations = { '0001_init': init, '0002_personal': personal, '0003_push': push, '0004_ends': ends, '0005_barred': barred, '0006_files': files };
+const migrations = {
+  '0001_init': init,
+  '0002_personal': personal,
+  '0003_push': push,
+  '0004_ends': ends,
+  '0005_barred': barred,
+  '0006_files': files,
+  '0007_media': media,
+};
 
 /** @throws DatabaseError when a migration fails, or the database was made by a newer program */
 export async function migrate(db: Query): Promise<void> {

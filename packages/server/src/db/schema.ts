@@ -234,6 +234,12 @@ export interface FilesTable {
   type: string;
   width: number | null;
   height: number | null;
+  /** A tiny WebP, base64. */
+  preview: string | null;
+  /** Milliseconds. */
+  duration_ms: number | null;
+  /** JSON: loudness from 0 to 31, from beginning to end. */
+  waveform: string | null;
   /** SHA-256 that was announced, hex. */
   promised: string | null;
   /** Of the bytes that came, once they are all durable. */

@@ -34,6 +34,9 @@ export const files: Handlers<'file.reserve' | 'file.commit'> = {
           type: type.toLowerCase(),
           width: null,
           height: null,
+          preview: null,
+          duration_ms: null,
+          waveform: null,
           promised: sha256 ?? null,
           sha256: null,
           state: 'reserved',
@@ -63,7 +66,7 @@ export const files: Handlers<'file.reserve' | 'file.commit'> = {
     });
   },
 
-  async 'file.commit'(context, { fileId, sha256 }) {
+  async 'file.commit'(context, { fileId, sha256, width, height, durationMs, waveform }) {
     const { userId } = context;
     return context.services.db.write([], async (q) => {
       const row =
@@ -73,8 +76,21 @@ export const files: Handlers<'file.reserve' | 'file.commit'> = {
       if (!row) throw new RequestError('not_found');
       if (row.sha256 === null) throw new RequestError('incomplete');
       if (row.sha256 !== sha256) throw new RequestError('checksum_mismatch');
-      await q.updateTable('files').set({ state: 'committed' }).where('id', '=', fileId).where('state', '=', 'stored').execute();
-      return { file: toFile(row) };
+      // Committed once, it is as it was committed: messages show it so.
+      if (row.state !== 'stored') return { file: toFile(row) };
+      const plays = /^(?:audio|video)\//.test(row.type);
+      const committed = await q
+        .updateTable('files')
+        .set({
+          state: 'committed',
+          ...(row.type.startsWith('video/') && width !== undefined && height !== undefined && { width, height }),
+          ...(plays && durationMs !== undefined && { duration_ms: durationMs }),
+          ...(plays && waveform !== undefined && { waveform: JSON.stringify(waveform) }),
+        })
+        .where('id', '=', fileId)
+        .returningAll()
+        .executeTakeFirstOrThrow();
+      return { file: toFile(committed) };
     });
   },
 };

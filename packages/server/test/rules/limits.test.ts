@@ -46,6 +46,15 @@ const entries =
       message: expect.stringContaining(String(max)),
     });
   };
+/** What a sender says of a file's looks and sound: up to a bound, and not one more. */
+const mediaBound =
+  (field: string, of: (size: number) => unknown, max: number) =>
+  async (place: Place): Promise<void> => {
+    const anna = await place.server.guest();
+    const ask = (size: number) => refusal(place, anna.token, 'file.commit', { fileId: 'nobody-1', sha256: '0'.repeat(64), [field]: of(size) });
+    expect(await ask(max)).toMatchObject({ code: 'not_found' });
+    expect(await ask(max + 1)).toMatchObject({ code: 'bad_request', path: `params.${field}`, message: expect.stringContaining(String(max)) });
+  };
 const nothing = async () => ({});
 const somebody = async (place: Place) => ({ userId: (await place.server.guest()).id });
 const newcomer = async () => ({ handle: unique('anna'), name: 'Anna' });
@@ -103,6 +112,10 @@ const proofs: { [L in LimitName]: Proof } = {
   attachments: 'bounds nothing yet',
   fileBytes: { by: 'packages/server/test/rules/files.test.ts' },
   fileName: units(limits.fileName, 'file.reserve', 'name', async () => ({ size: 1 }), ['x', '😀x']),
+  preview: 'bounds nothing yet',
+  waveformBars: mediaBound('waveform', (count) => Array.from({ length: count }, () => 0), limits.waveformBars),
+  durationMs: mediaBound('durationMs', (ms) => ms, limits.durationMs),
+  pictureSide: mediaBound('width', (pixels) => pixels, limits.pictureSide),
   openUploads: { by: 'packages/server/test/rules/files.test.ts' },
   uploadsAtOnce: { by: 'packages/server/test/rules/files.test.ts' },
   uploadBytesPerSecond: { by: 'packages/server/test/rules/files.test.ts' },

@@ -40,6 +40,7 @@ const commands = {
   build: { run: requireWeb, says: 'build the web client' },
   docs: { run: (args) => exitWith(script('docs.ts', args)), says: 'write the reference pages in docs/reference' },
   screenshots: { run: screenshots, says: 'take pictures of the web client' },
+  bench: { run: (args) => exitWith(run(process.execPath, [path.join(root, 'bench/run.ts'), ...args])), says: 'measure; without arguments it lists what' },
 };
 
 const [command = 'start', ...args] = process.argv.slice(2);

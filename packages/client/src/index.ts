@@ -21,6 +21,7 @@ export { Client, type ClientOptions } from './client.ts';
 export type { Drafts } from './drafts.ts';
 export { newClientId } from './client-id.ts';
 export { type Clock, systemClock } from './clock.ts';
+export { type FileSize, fileUrl } from './files.ts';
 export { type Hints, browserHints } from './hints.ts';
 export type { Connection } from './link.ts';
 export { type MessageType, type Outbox, type Pending, askAfterMs } from './outbox.ts';

@@ -10,6 +10,8 @@ function format(at: number, options: Intl.DateTimeFormatOptions): string {
   return found.format(at);
 }
 
+const units = ['byte', 'kilobyte', 'megabyte', 'gigabyte'] as const;
+
 /** Whole days between the calendar days of two times; positive when `at` is earlier. */
 export function daysBefore(at: number, now: number): number {
   const day = (time: number) => new Date(time).setHours(0, 0, 0, 0);
@@ -55,6 +57,20 @@ export function useFormat() {
       if (days === 1) return t('time.yesterdayInside');
       if (days < 7) return format(at, { weekday: 'long' });
       return format(at, { day: 'numeric', month: 'long', ...year(at) });
+    },
+    month: (at: number) => format(at, { month: 'long', year: 'numeric' }),
+    /** 1.4 MB, 812 kB: as people count, in thousands. */
+    bytes(count: number): string {
+      const step = Math.min(Math.max(0, Math.floor(Math.log10(Math.max(1, count)) / 3)), units.length - 1);
+      const value = count / 1000 ** step;
+      return new Intl.NumberFormat(language(), { style: 'unit', unit: units[step]!, unitDisplay: 'short', maximumFractionDigits: value < 10 && step > 0 ? 1 : 0 }).format(value);
+    },
+    /** 0:42, 1:02:09. */
+    duration(ms: number): string {
+      const seconds = Math.round(ms / 1000);
+      const two = (count: number) => String(count).padStart(2, '0');
+      const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+      return `${hours > 0 ? `${hours}:${two(minutes)}` : minutes}:${two(seconds % 60)}`;
     },
     /** Names in one phrase, as the language joins them. */
     list: (names: string[]) => new Intl.ListFormat(language(), { type: 'conjunction' }).format(names),

@@ -3,6 +3,7 @@ import { type Message, plainText } from '@kith/protocol';
 import { watch } from 'vue';
 import type { Router } from 'vue-router';
 import { language, t } from '../i18n.ts';
+import { fileInWords } from './file-words.ts';
 import { keepLanguage, noticeOf, pathOf, putUp, titled } from './notices.ts';
 import { lookAt, lookedAt, takeDuty } from './tabs.ts';
 import { clientNow } from './useClient.ts';
@@ -46,7 +47,7 @@ export function useNotifications(router: Router): void {
     const registration = await findRegistration();
     if (!registration) return;
     const name = person(senderId, conversationId).name;
-    const said = view.inbox.request || !content.value ? t('notification.new') : plainText(message.text.slice(0, shownText));
+    const said = view.inbox.request || !content.value ? t('notification.new') : plainText(message.text.slice(0, shownText)) || (fileInWords(message)?.word ?? '');
     const body = view.conversation.type === 'direct' ? said : t('list.from', { name, text: said });
     await putUp(registration, titled(title(view), view.unread), { conversationId, seq }, { body, silent: true, again: true });
   }

@@ -1,6 +1,8 @@
 import type { ConversationView } from '@kith/client';
 import { type Message, plainText } from '@kith/protocol';
+import type { IconName } from '../components/ui/icons.ts';
 import { t } from '../i18n.ts';
+import { fileInWords } from './file-words.ts';
 import { useFormat } from './useFormat.ts';
 import { useMe } from './useMe.ts';
 import { usePeople } from './usePeople.ts';
@@ -64,6 +66,8 @@ export function useSummary() {
     /** Of one message, or of several that are one line. */
     systemLine: (messages: readonly Message[]) => (messages.length > 1 ? movesLine(messages) : systemLine(messages[0]!)),
     recalledLine,
+    /** What stands before the preview of a message with a file. */
+    previewIcon: ({ lastMessage, pending }: ConversationView): IconName | undefined => (pending?.state === 'waiting' || !lastMessage ? undefined : fileInWords(lastMessage)?.icon),
     /** Of the last message of a conversation, with the sender's name where it could be anybody's. */
     preview(view: ConversationView): string {
       const message = view.lastMessage;
@@ -71,7 +75,7 @@ export function useSummary() {
       if (!message) return '';
       if (message.type === 'system') return systemLine(message);
       if (message.deletedAt) return recalledLine(message);
-      const text = oneLine(message.text);
+      const text = oneLine(message.text) || (fileInWords(message)?.word ?? '');
       if (view.conversation.type === 'direct' || message.senderId === me.value?.id) return text;
       return t('list.from', { name: person(message.senderId, message.conversationId).name, text });
     },

@@ -55,6 +55,15 @@ export const icons = {
   block: outline([10, 10, 6.8], 'm5.3 5.3 9.4 9.4'),
   shuffle: outline('M3 6h2.6c4 0 5 8 9 8H17M3 14h2.6c1.4 0 2.4-1 3.2-2.3M11.3 8.2C12.1 7 13.1 6 14.6 6H17M14.8 3.8 17 6l-2.2 2.2M14.8 11.8 17 14l-2.2 2.2'),
   leave: outline('M8.4 3.6H5.2c-.9 0-1.6.7-1.6 1.6v9.6c0 .9.7 1.6 1.6 1.6h3.2M8 10h8.6M13.4 6.6l3.4 3.4-3.4 3.4'),
+  play: { outline: [], solid: ['M7 4.8v10.4l8.4-5.2L7 4.8Z'] },
+  image: outline({ x: 3, y: 4, w: 14, h: 12, r: 2 }, [7.2, 8.2, 1.3], 'm3.4 14.6 4-3.6 2.6 2.2 3-2.9 3.8 3.5'),
+  video: outline({ x: 2.8, y: 5, w: 10, h: 10, r: 2 }, 'm12.8 9 4.4-2.6v7.2L12.8 11'),
+  sound: outline('M7.4 14.2V5.4l8-1.6v8.8', [5.4, 14.2, 2], [13.4, 12.6, 2]),
+  file: outline('M5.2 3.4h6l3.6 3.6v8c0 .9-.7 1.6-1.6 1.6H5.2V3.4ZM11 3.6v3.6h3.6'),
+  files: outline('M2.9 6.2c0-.9.7-1.6 1.6-1.6h3.1l1.9 2h6c.9 0 1.6.7 1.6 1.6v6c0 .9-.7 1.6-1.6 1.6h-11c-.9 0-1.6-.7-1.6-1.6v-8Z'),
+  mic: outline({ x: 7.4, y: 2.8, w: 5.2, h: 9, r: 2.6 }, 'M4.6 9.4c0 3 2.3 5.2 5.4 5.2s5.4-2.2 5.4-5.2M10 14.6v2.8'),
+  download: outline('M10 3.4v9M6.2 9l3.8 3.8L13.8 9M3.8 16.4h12.4'),
+  forward: outline('m12 5 4.4 4.2-4.4 4.2', 'M16.2 9.2H9.8c-3.4 0-6 2-6 5.6'),
 } satisfies Record<string, IconShapes>;
 
 export type IconName = keyof typeof icons;

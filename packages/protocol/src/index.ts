@@ -3,7 +3,7 @@ export { type Entity, type EntityKind, type EntityOf, entities, entityKey } from
 export * from './frame.ts';
 export { parseJson } from './json.ts';
 export * from './limits.ts';
-export { type MarkupItem, type MarkupNode, linksIn, markupDepth, parseMarkup, plainText } from './markup.ts';
+export { type MarkupItem, type MarkupNode, firstLink, linksIn, markupDepth, parseMarkup, plainText } from './markup.ts';
 export type { Access, Method, RateClass } from './method.ts';
 export { pushPayload } from './push.ts';
 export { isQuiet } from './quiet-hours.ts';

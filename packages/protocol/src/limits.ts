@@ -48,6 +48,8 @@ export const limits = {
   durationMs: 86_400_000,
   /** Pixels of a side of a picture or a video. */
   pictureSide: 16_384,
+  /** UTF-16 units of an address of which a preview is made. */
+  linkUrl: 2_048,
   /** Places for files that one person has reserved and not filled. */
   openUploads: 50,
   /** Uploads of one person that run at the same time. */

@@ -1,3 +1,5 @@
+import { limits } from './limits.ts';
+
 /**
  * The text of a message as a tree: the one parser of what people type, for the web client, previews, notifications and
  * search. A small subset of Markdown; whatever is not recognised is text and stays as it was typed.
@@ -46,6 +48,13 @@ export function linksIn(text: string): string[] {
   };
   parseMarkup(text).forEach(visit);
   return [...found];
+}
+
+/** The first address of the web that a text leads to: the one of which a preview is shown. */
+export function firstLink(text: string): string | undefined {
+  // Most texts have none, and are not parsed for it.
+  if (!text.includes('://')) return undefined;
+  return linksIn(text).find((href) => /^https?:/i.test(href) && href.length <= limits.linkUrl);
 }
 
 function words(nodes: MarkupNode[]): string {

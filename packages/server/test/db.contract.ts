@@ -348,7 +348,22 @@ export async function allIds(q: Query): Promise<string[]> {
 /** A row as good as any. */
 export function message(row: Partial<MessagesTable>): MessagesTable {
   const defaults = { conversation_id: 'c', version: 1, sender_id: 'someone', client_id: null, type: 'text', text: 'hello', sent_hash: null, at: 5 } as const;
-  return { id: 'm', seq: 1, edited_at: null, deleted_at: null, deleted_by: null, event: null, file_id: null, file: null, ...defaults, ...row };
+  return {
+    id: 'm',
+    seq: 1,
+    edited_at: null,
+    deleted_at: null,
+    deleted_by: null,
+    event: null,
+    file_id: null,
+    file: null,
+    link_url: null,
+    link: null,
+    link_file_id: null,
+    link_off: 0,
+    ...defaults,
+    ...row,
+  };
 }
 
 async function addMigration(q: Query, name: string): Promise<void> {

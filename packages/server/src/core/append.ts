@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type FileRef, type Message, conversationStream } from '@kith/protocol';
+import { type FileRef, type Message, conversationStream, firstLink } from '@kith/protocol';
 import type { MessagesTable } from '../db/schema.ts';
 import { newId } from './context.ts';
 import { toMessage } from './entities.ts';
@@ -38,6 +38,10 @@ export async function append(c: Commit, draft: Draft): Promise<Message | undefin
     event: draft.event ? JSON.stringify(draft.event) : null,
     file_id: draft.file?.id ?? null,
     file: draft.file ? JSON.stringify(draft.file) : null,
+    link_url: firstLink(draft.text) ?? null,
+    link: null,
+    link_file_id: null,
+    link_off: 0,
   };
   const written = await c.q
     .insertInto('messages')

@@ -7,6 +7,7 @@ export const defaultSettings = {
   typing: 1,
   presence: 'everyone',
   push_content: 0,
+  link_previews: 1,
   quiet_from: null,
   quiet_to: null,
   time_zone: 'UTC',

@@ -147,6 +147,14 @@ export interface MessagesTable {
   file_id: string | null;
   /** JSON of it, as the wire shows it: a file never changes once it can be sent. */
   file: string | null;
+  /** The first link of the text, whether a preview of it is shown or not. */
+  link_url: string | null;
+  /** JSON of its preview, as the wire shows it; null: there is none, or not yet. */
+  link: string | null;
+  /** The picture of the preview. */
+  link_file_id: string | null;
+  /** The sender does not want a preview of this link. */
+  link_off: Flag;
 }
 
 /** Absent: the defaults of features/settings.ts. */
@@ -157,6 +165,7 @@ export interface SettingsTable {
   typing: Flag;
   presence: 'everyone' | 'friends' | 'nobody';
   push_content: Flag;
+  link_previews: Flag;
   quiet_from: number | null;
   quiet_to: number | null;
   time_zone: string;

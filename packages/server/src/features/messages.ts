@@ -1,4 +1,4 @@
-import { type FileRef, type Message, RequestError, conversationStream, isEmojiText, limits } from '@kith/protocol';
+import { type FileRef, type Message, RequestError, conversationStream, firstLink, isEmojiText, limits } from '@kith/protocol';
 import { type Membership, readRank, requireMayWrite, requireMember } from '../core/access.ts';
 import { append, sentHash } from '../core/append.ts';
 import { findSendable, letGo } from '../core/files.ts';
@@ -48,7 +48,7 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
       requireInTime(context, row);
       if (row.file_id === null) requireWords(text);
       if (row.text === text) throw c.unchanged({ message: toMessage(row) });
-      return { text, type: row.type === 'emoji' && !isEmojiText(text) ? 'text' : row.type, edited_at: c.now };
+      return { text, type: row.type === 'emoji' && !isEmojiText(text) ? 'text' : row.type, link_url: firstLink(text) ?? null, edited_at: c.now };
     }),
 
   'message.delete': (context, { messageId }) =>
@@ -59,7 +59,7 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
       if (row.sender_id !== context.userId && !moderates) throw new RequestError('forbidden');
       if (row.sender_id === context.userId && !moderates) requireInTime(context, row);
       await letGo(c, row);
-      return { text: '', file: null, deleted_at: c.now, deleted_by: context.userId };
+      return { text: '', file: null, link_url: null, deleted_at: c.now, deleted_by: context.userId };
     }),
 
   async 'message.history'(context, { conversationId, before, after, around, at, limit = 50 }) {

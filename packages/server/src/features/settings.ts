@@ -20,6 +20,7 @@ export const settings: Handlers<'settings.update'> = {
         typing: flag(typing) ?? before.typing,
         presence: presence ?? before.presence,
         push_content: flag(pushContent) ?? before.push_content,
+        link_previews: before.link_previews,
         quiet_from: quietFrom === undefined ? before.quiet_from : quietFrom,
         quiet_to: quietTo === undefined ? before.quiet_to : quietTo,
         time_zone: timeZone ?? before.time_zone,

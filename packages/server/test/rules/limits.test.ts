@@ -116,6 +116,16 @@ const proofs: { [L in LimitName]: Proof } = {
   waveformBars: mediaBound('waveform', (count) => Array.from({ length: count }, () => 0), limits.waveformBars),
   durationMs: mediaBound('durationMs', (ms) => ms, limits.durationMs),
   pictureSide: mediaBound('width', (pixels) => pixels, limits.pictureSide),
+  async linkUrl(place) {
+    const { anna, conversationId } = await place.group();
+    const url = 'https://example.org/'.padEnd(limits.linkUrl, 'x');
+    const kept = async (text: string) => {
+      const { id } = await anna.say(conversationId, text);
+      return (await place.rows.run<{ link_url: string | null }>('select link_url from messages where id = ?', id))[0]!.link_url;
+    };
+    expect(await kept(url)).toBe(url);
+    expect(await kept(`${url}x`)).toBeNull();
+  },
   openUploads: { by: 'packages/server/test/rules/files.test.ts' },
   uploadsAtOnce: { by: 'packages/server/test/rules/files.test.ts' },
   uploadBytesPerSecond: { by: 'packages/server/test/rules/files.test.ts' },

@@ -46,10 +46,13 @@ export interface Blobs {
   remove(id: string): Promise<void>;
 }
 
+/** Bytes of a beginning: enough for what a film says of its tracks. */
+export const headBytes = 4_096;
+
 export interface Finished {
   size: number;
   /** Of the bytes as they were read back, hex. */
   sha256: string;
-  /** The first bytes, up to 256, by which the type is told. */
+  /** The first bytes, up to `headBytes`, by which the type is told. */
   head: Uint8Array;
 }

@@ -3,11 +3,10 @@ import { constants } from 'node:fs';
 import fs, { type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { RequestError } from '@kith/protocol';
-import type { Blobs, Finished } from './blobs.ts';
+import { type Blobs, type Finished, headBytes } from './blobs.ts';
 
 /** Read at once to be hashed: small enough that hashing it holds up nobody. */
 const chunkBytes = 262_144;
-const headBytes = 256;
 /** How many bytes are written between two looks at what is free. */
 const lookEvery = 8_388_608;
 

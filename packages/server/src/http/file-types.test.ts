@@ -24,6 +24,39 @@ test.each([
   expect(isShown(type)).toBe(true);
 });
 
+/** What recorders write: the beginning of speech from Chromium in both containers, and films of the same form. */
+const ebmlHead = '1a45dfa39f4286810142f7810142f2810442f381084282847765626d42878104428581021853806701ffffffffffffff1549a966992ad7b1830f42404d80864368726f6d655741864368726f6d65';
+const opusTrack = 'aebdd7810173c587345170e9de3f4c8381028686415f4f50555363a2934f707573486561640101000080bb0000000000e18db584473b80009f810162648120';
+const webm = (...tracks: string[]): string => ebmlHead + `1654ae6b${(0x80 + tracks.join('').length / 2).toString(16)}` + tracks.join('') + '1f43b67501ffffffffffffffe78100';
+const box = (type: string, ...content: Buffer[]): Buffer => {
+  const size = Buffer.alloc(4);
+  size.writeUInt32BE(8 + content.reduce((sum, { length }) => sum + length, 0));
+  return Buffer.concat([size, Buffer.from(type, 'latin1'), ...content]);
+};
+const trak = (handler: string): Buffer =>
+  box('trak', box('tkhd', Buffer.alloc(84)), box('mdia', box('mdhd', Buffer.alloc(24)), box('hdlr', Buffer.from(`\0\0\0\0\0\0\0\0${handler}`, 'latin1'), Buffer.alloc(13))));
+const mp4 = (...handlers: string[]): Buffer =>
+  Buffer.concat([box('ftyp', Buffer.from('iso5\0\0\x02\0iso6mp41', 'latin1')), box('moov', box('mvhd', Buffer.alloc(100)), ...handlers.map(trak)), box('moof', Buffer.alloc(500))]);
+const film = 'ae86d78102838101';
+
+test.each([
+  ['speech in WebM', Buffer.from(webm(opusTrack), 'hex'), 'audio/webm'],
+  ['a film in WebM', Buffer.from(webm(film, opusTrack), 'hex'), 'video/webm'],
+  ['a film whose sound comes first in WebM', Buffer.from(webm(opusTrack, film), 'hex'), 'video/webm'],
+  ['speech in WebM whose tracks are not all in the beginning', Buffer.from(webm(opusTrack), 'hex').subarray(0, 110), 'video/webm'],
+  ['a WebM without tracks', Buffer.from(webm(), 'hex'), 'video/webm'],
+  ['speech in MP4', mp4('soun'), 'audio/mp4'],
+  ['a film in MP4', mp4('soun', 'vide'), 'video/mp4'],
+  ['an MP4 that has something else beside its sound', mp4('soun', 'text'), 'video/mp4'],
+  ['speech in MP4 whose tracks are not all in the beginning', mp4('soun').subarray(0, 120), 'video/mp4'],
+  ['an MP4 without tracks', mp4(), 'video/mp4'],
+])('[FI12] %s is told by its tracks', (_, bytes, type) => {
+  expect(shownType(bytes)).toBe(type);
+  // However much of it is there, it is read to the end and no further.
+  for (let length = 0; length < bytes.length; length += 1)
+    expect([undefined, 'audio/webm', 'video/webm', 'audio/mp4', 'video/mp4']).toContain(shownType(bytes.subarray(0, length)));
+});
+
 test.each([
   ['<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)">'],
   ['<?xml version="1.0"?><svg/>'],

@@ -9,6 +9,7 @@ import { message } from './messages.ts';
 import { receipt } from './reads.ts';
 import { settings } from './settings.ts';
 import { user } from './users.ts';
+import { heard } from './voice.ts';
 
 /** What streams carry. `key` names an entity within its kind; `stream` says which streams carry it. */
 export const entities = {
@@ -18,6 +19,7 @@ export const entities = {
   inbox: { schema: inbox, stream: 'user', key: ['conversationId'] },
   draft: { schema: draft, stream: 'user', key: ['conversationId'] },
   hidden: { schema: hidden, stream: 'user', key: ['messageId'] },
+  heard: { schema: heard, stream: 'user', key: ['conversationId'] },
   settings: { schema: settings, stream: 'user', key: [] },
   conversation: { schema: conversation, stream: 'conversation', key: ['id'] },
   member: { schema: member, stream: 'conversation', key: ['conversationId', 'userId'] },
@@ -29,7 +31,7 @@ export type EntityKind = keyof typeof entities;
 export type EntityOf<K extends EntityKind> = z.infer<(typeof entities)[K]['schema']>;
 export type Entity = { [K in EntityKind]: EntityOf<K> }[EntityKind];
 
-export const entity = z.discriminatedUnion('kind', [user, session, friend, inbox, draft, hidden, settings, conversation, member, receipt, message]);
+export const entity = z.discriminatedUnion('kind', [user, session, friend, inbox, draft, hidden, heard, settings, conversation, member, receipt, message]);
 
 /** `member/01J…/01K…`: unique over all kinds, and stable. */
 export function entityKey(value: Entity): string {

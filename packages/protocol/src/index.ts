@@ -24,6 +24,7 @@ export type Conversation = EntityOf<'conversation'>;
 export type Member = EntityOf<'member'>;
 export type Draft = EntityOf<'draft'>;
 export type Hidden = EntityOf<'hidden'>;
+export type Heard = EntityOf<'heard'>;
 export type Settings = EntityOf<'settings'>;
 export type Receipt = EntityOf<'receipt'>;
 export type Message = EntityOf<'message'>;

@@ -46,6 +46,8 @@ export const limits = {
   waveformBars: 64,
   /** Milliseconds that a sound or a video plays, at most: a day. */
   durationMs: 86_400_000,
+  /** Milliseconds of one voice message. */
+  voiceMs: 900_000,
   /** Pixels of a side of a picture or a video. */
   pictureSide: 16_384,
   /** UTF-16 units of an address of which a preview is made. */
@@ -87,6 +89,8 @@ export const limits = {
   draftBytes: 1_048_576,
   /** Messages that one person has deleted for themselves. */
   hiddenMessages: 5_000,
+  /** Voice messages of one conversation that are known one by one to be heard; with more, all up to the oldest of them count as heard. */
+  heardSeqs: 100,
   /** Signed-in devices of one person. */
   sessionsPerUser: 20,
   /** Devices of one person that get pushes. */

@@ -32,7 +32,7 @@ export const message = z.object({
   /** Who recalled it. */
   deletedBy: z.optional(f.id),
   event: z.optional(event),
-  /** Of types image and file, unless recalled. */
+  /** Of types image, file and voice, unless recalled. */
   file: z.optional(file),
 });
 
@@ -48,7 +48,7 @@ export const messageMethods = {
       type: z.enum(['text', 'emoji', 'image', 'file', 'voice']),
       /** With a file its caption, which may be empty. */
       text: f.messageText,
-      /** Of types image and file: what was committed, or a file that you may read. */
+      /** Of types image, file and voice: what was committed, or a file that you may read. Type voice takes a sound with `durationMs` and `waveform`. */
       fileId: z.optional(f.id),
     }),
     result,

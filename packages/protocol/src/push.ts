@@ -33,6 +33,8 @@ export const pushPayload = z.discriminatedUnion('type', [
     title: z.optional(z.string()),
     /** The beginning of the text, behind the name of the sender where there are several. Absent as `title`. */
     body: z.optional(z.string()),
+    /** Milliseconds of a voice message without words; say so in the person’s language, behind `body` where there is one. Absent as `title`. */
+    voiceMs: z.optional(z.int()),
   }),
   /** Read on another device: close the notification with this tag, and set the badge. */
   z.object({ type: z.literal('read'), conversationId: f.id, unread: z.int() }),

@@ -18,6 +18,7 @@ import { settingsMethods } from './settings.ts';
 import { syncMethods } from './sync.ts';
 import { typingMethods, typingSignals } from './typing.ts';
 import { userMethods } from './users.ts';
+import { voiceMethods } from './voice.ts';
 
 /** Every method there is. The server's table of handlers is typed by it: one without a handler does not compile. */
 export const methods = {
@@ -33,6 +34,7 @@ export const methods = {
   ...hiddenMethods,
   ...draftMethods,
   ...readMethods,
+  ...voiceMethods,
   ...typingMethods,
   ...presenceMethods,
   ...settingsMethods,

@@ -209,6 +209,7 @@ async function wholeHistory(client: Client, conversationId: string): Promise<Mes
 const isTraceless = (value: Entity): boolean =>
   (value.kind === 'inbox' && !value.joined) ||
   (value.kind === 'session' && value.endedAt !== null) ||
+  (value.kind === 'heard' && value.upTo === 0 && value.seqs.length === 0) ||
   (value.kind === 'friend' && value.state === 'none') ||
   (value.kind === 'draft' && value.text === '' && value.other === null);
 

@@ -122,11 +122,15 @@ export class TestServer {
   }
 
   /** Reserves, sends and commits a file, as a program does it. @throws RequestError */
-  async upload({ token }: { token: string }, bytes: Buffer, { name = 'notes.txt', type }: { name?: string; type?: string } = {}): Promise<FileRef> {
+  async upload(
+    { token }: { token: string },
+    bytes: Buffer,
+    { name = 'notes.txt', type, ...looks }: { name?: string; type?: string } & Pick<Params<'file.commit'>, 'durationMs' | 'waveform'> = {},
+  ): Promise<FileRef> {
     const { fileId, url } = await this.call('file.reserve', { name, size: bytes.length, ...(type !== undefined && { type }) }, token);
     const answer = await this.patch({ token }, url, 0, bytes);
     if (answer.status !== 204) throw requestError(answer.json<{ error: ErrorBody }>().error);
-    return (await this.call('file.commit', { fileId, sha256: createHash('sha256').update(bytes).digest('hex') }, token)).file;
+    return (await this.call('file.commit', { fileId, sha256: createHash('sha256').update(bytes).digest('hex'), ...looks }, token)).file;
   }
 
   /** Sends bytes of an upload from a place on. */

@@ -114,6 +114,8 @@ export const matrix: { [M in MethodName]: Row<M> } = {
 
   'draft.set': { params: ({ conversationId }) => ({ conversationId, text: 'half a', base: 0 }), expect: insiders },
   'read.mark': { params: ({ conversationId, seq }) => ({ conversationId, seq }), expect: insiders },
+  // Which conversation a message is in, only its members learn; to them it is no voice message.
+  'voice.heard': { params: ({ annasMessage }) => ({ messageId: annasMessage }), expect: ['bad_request', 'not_found', 'not_found', 'bad_request'] },
   'receipt.delivered': { params: ({ conversationId, seq }) => ({ conversationId, seq }), expect: insiders },
   'typing.set': { params: ({ conversationId }) => ({ conversationId }), expect: ['ok', 'not_a_member', 'not_a_member', 'not_found'] },
   'presence.watch': { params: ({ anna }) => ({ userIds: [anna.id] }), expect: everyone },

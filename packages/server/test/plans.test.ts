@@ -326,12 +326,12 @@ function worldOn(core: Core): World {
     guest: async (name) => person(await ask('auth.guest', { name })),
     exchange: async (jwt) => person(await ask('auth.exchange', { jwt })),
     device: async ({ handle }) => person(await ask('auth.login', { handle: handle!, password })),
-    async upload({ id, sessionId, ask: asks }, name) {
+    async upload({ id, sessionId, ask: asks }, name, sound) {
       const sha256 = '0'.repeat(64);
       const { fileId } = await asks('file.reserve', { name, size: 1, clientId: unique('client-id') });
       await asking.run('upload', () => core.findUpload({ userId: id, sessionId }, fileId));
-      await asking.run('upload', () => core.fileStored(fileId, { sha256, type: undefined }));
-      return (await asks('file.commit', { fileId, sha256 })).file;
+      await asking.run('upload', () => core.fileStored(fileId, { sha256, type: sound && 'audio/ogg' }));
+      return (await asks('file.commit', { fileId, sha256, ...sound })).file;
     },
     operator: () =>
       (operator ??= core

@@ -114,6 +114,8 @@ function isOver(entity: Entity): boolean {
       return entity.state === 'none' && !entity.blocked && entity.remark === '';
     case 'draft':
       return entity.text === '' && entity.other === null;
+    case 'heard':
+      return entity.upTo === 0 && entity.seqs.length === 0;
     default:
       return false;
   }

@@ -22,9 +22,11 @@ export interface World {
   ask<M extends MethodName>(method: M, params: Params<M>): Promise<Result<M>>;
   /** The operator of this server. */
   operator(): Promise<Person>;
-  /** A file of this person, committed and not sent. */
-  upload(person: Person, name: string): Promise<FileRef>;
+  /** A file of this person, committed and not sent; with `sound` something spoken. */
+  upload(person: Person, name: string, sound?: Sound): Promise<FileRef>;
 }
+
+export type Sound = Required<Pick<FileRef, 'durationMs' | 'waveform'>>;
 
 export const password = 'correct horse battery';
 export const jwtSecret = 'a secret of the other site, 32+ bytes';
@@ -60,6 +62,12 @@ export async function group(w: World): Promise<{ anna: Person; bert: Person; cle
 
 export const say = (person: Person, conversationId: string, text = 'hello'): Promise<Result<'message.send'>> =>
   person.ask('message.send', { conversationId, clientId: unique('client-id'), type: 'text', text });
+
+/** Something spoken, three seconds long. */
+export async function speak(w: World, person: Person, conversationId: string): Promise<Result<'message.send'>> {
+  const { id: fileId } = await w.upload(person, 'voice.ogg', { durationMs: 3_000, waveform: [0, 12, 31, 7] });
+  return person.ask('message.send', { conversationId, clientId: unique('client-id'), type: 'voice', text: '', fileId });
+}
 
 export function jwtFor(subject: string, claims: Record<string, unknown> = {}): string {
   const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
@@ -287,6 +295,16 @@ export const scenarios: Partial<Record<MethodName, (w: World) => Promise<unknown
     await bert.ask('read.mark', { conversationId, seq: 2 });
     await bert.ask('read.mark', { conversationId, seq: 1 });
     await bert.ask('read.mark', { conversationId, seq: 99 });
+  },
+  async 'voice.heard'(w) {
+    const { anna, bert, conversationId } = await group(w);
+    await w.device(bert);
+    const spoken = [await speak(w, anna, conversationId), await speak(w, anna, conversationId)];
+    for (const { message } of [...spoken.reverse(), spoken[0]!]) await bert.ask('voice.heard', { messageId: message.id });
+    await anna.ask('voice.heard', { messageId: spoken[0]!.message.id });
+    await bert.ask('conversation.leave', { conversationId });
+    await anna.ask('member.add', { conversationId, userIds: [bert.id] });
+    await bert.ask('voice.heard', { messageId: spoken[0]!.message.id });
   },
   async 'receipt.delivered'(w) {
     const { anna, bert, conversationId } = await direct(w);

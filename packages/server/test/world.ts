@@ -1,7 +1,7 @@
 import { type FileRef, type MethodName, type Params, type Push, type Result, type ServerFrame } from '@kith/protocol';
 import type { TestClient, TestServer } from './harness.ts';
 import { Replica } from './replica.ts';
-import { type Person, type World, password, unique } from './scenarios.ts';
+import { type Person, type Sound, type World, password, unique } from './scenarios.ts';
 
 /** A world on a real server, in which every device that was opened keeps a replica; or, unwatched, just people who call. */
 export class RealWorld implements World {
@@ -37,8 +37,8 @@ export class RealWorld implements World {
     return this.#person({ user, sessionId: session, token });
   }
 
-  upload(person: Person, name: string): Promise<FileRef> {
-    return this.#server.upload(person, Buffer.from(`what is in ${name}`), { name });
+  upload(person: Person, name: string, sound?: Sound): Promise<FileRef> {
+    return this.#server.upload(person, Buffer.from(sound ? 'OggS\0' : `what is in ${name}`), { name, ...sound });
   }
 
   ask<M extends MethodName>(method: M, params: Params<M>): Promise<Result<M>> {

@@ -1,7 +1,7 @@
-import type { Conversation, Draft, Entity, Friend, Hidden, Inbox, Member, Message, Profile, Receipt, Session, Settings, User } from '@kith/protocol';
+import type { Conversation, Draft, Entity, Friend, Heard, Hidden, Inbox, Member, Message, Profile, Receipt, Session, Settings, User } from '@kith/protocol';
 import { limits } from '@kith/protocol';
 import type { Query } from '../db/db.ts';
-import type { ConversationsTable, DraftsTable, HiddenTable, InboxTable, MessagesTable, ReceiptsTable, SessionsTable, SettingsTable, UsersTable } from '../db/schema.ts';
+import type { ConversationsTable, DraftsTable, HeardTable, HiddenTable, InboxTable, MessagesTable, ReceiptsTable, SessionsTable, SettingsTable, UsersTable } from '../db/schema.ts';
 
 // Rows as the wire shows them: one pair of query and shape per kind. Pushes, snapshots and changes all come from here,
 // so that they cannot differ.
@@ -86,6 +86,14 @@ export const toHidden = (row: HiddenTable): Hidden => ({
   conversationId: row.conversation_id,
   version: row.version,
   seq: row.seq,
+});
+
+export const toHeard = (row: HeardTable): Heard => ({
+  kind: 'heard',
+  conversationId: row.conversation_id,
+  version: row.version,
+  upTo: row.up_to,
+  seqs: JSON.parse(row.seqs) as number[],
 });
 
 export const toSettings = (row: SettingsTable): Settings => ({
@@ -188,18 +196,19 @@ export async function readUser(q: Query, userId: string): Promise<User> {
  * @param limit  Rows of each kind at most.
  */
 export const readUserStream = (q: Query, userId: string, since: number, limit: number): Promise<Entity[]> =>
-  readPersonal(q, userId, since, { sessions: limit, friends: limit, inbox: limit, drafts: limit, hidden: limit });
+  readPersonal(q, userId, since, { sessions: limit, friends: limit, inbox: limit, drafts: limit, hidden: limit, heard: limit });
 
 /** All that is private to a person now. Ended sessions, conversations left and friendships without trace are passed over. */
 export const readUserSnapshot = (q: Query, userId: string): Promise<Entity[]> => readPersonal(q, userId, 0, most);
 
 /** Rows of each kind that there can be, so that a snapshot cuts nothing off. */
-const most: Record<'sessions' | 'friends' | 'inbox' | 'drafts' | 'hidden', number> = {
+const most: Record<'sessions' | 'friends' | 'inbox' | 'drafts' | 'hidden' | 'heard', number> = {
   sessions: limits.sessionsPerUser,
   friends: limits.friendsPerUser + limits.incomingRequests,
   inbox: limits.conversationsPerUser,
   drafts: limits.draftsPerUser,
   hidden: limits.hiddenMessages,
+  heard: limits.conversationsPerUser,
 };
 
 async function readPersonal(q: Query, userId: string, since: number, limit: typeof most): Promise<Entity[]> {
@@ -241,7 +250,16 @@ async function readPersonal(q: Query, userId: string, since: number, limit: type
     .limit(limit.drafts)
     .execute();
   const hidden = await q.selectFrom('hidden').selectAll().where('user_id', '=', userId).where('version', '>', since).orderBy('version').limit(limit.hidden).execute();
-  const personal = [...settings.map(toSettings), ...drafts.map(toDraft), ...hidden.map(toHidden)];
+  const heard = await q
+    .selectFrom('heard')
+    .selectAll()
+    .where('user_id', '=', userId)
+    .where('version', '>', since)
+    .$if(fresh, (query) => query.where((eb) => eb.or([eb('up_to', '>', 0), eb('seqs', '!=', '[]')])))
+    .orderBy('version')
+    .limit(limit.heard)
+    .execute();
+  const personal = [...settings.map(toSettings), ...drafts.map(toDraft), ...hidden.map(toHidden), ...heard.map(toHeard)];
   return byVersion([...own.map(toUser), ...sessions.map(toSession), ...friends.map(toFriend), ...inbox.map(toInbox), ...personal]);
 }
 

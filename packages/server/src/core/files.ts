@@ -1,4 +1,4 @@
-import { type FileRef, RequestError } from '@kith/protocol';
+import { type FileRef, RequestError, limits } from '@kith/protocol';
 import type { Database, Query } from '../db/db.ts';
 import type { FilesTable, MessagesTable } from '../db/schema.ts';
 import type { FileToServe, Upload } from './core.ts';
@@ -113,10 +113,20 @@ export async function findSendable(c: Commit, userId: string, fileId: string, ty
     .executeTakeFirst();
   if (!row || (row.owner_id !== userId && !(await reaches(c.q, userId, fileId)))) return new RequestError('not_found', { message: 'There is no such file, or not for you.' });
   if (row.state !== 'committed') return new RequestError('incomplete', { message: 'This file is not committed yet.' });
-  if (type === 'image' && !row.type.startsWith('image/')) {
-    return new RequestError('bad_request', { path: 'params.fileId', message: 'params.fileId: type image takes a picture that can be shown' });
-  }
+  const unfit = unfitFor(type, row);
+  if (unfit !== undefined) return new RequestError('bad_request', { path: 'params.fileId', message: `params.fileId: ${unfit}` });
   return toFile(row);
+}
+
+/** Why a file is not what this type of message takes, if it is not. */
+function unfitFor(type: MessagesTable['type'], file: FilesTable): string | undefined {
+  if (type === 'image' && !file.type.startsWith('image/')) return 'type image takes a picture that can be shown';
+  if (type !== 'voice') return undefined;
+  if (!file.type.startsWith('audio/')) return 'type voice takes a sound that can be played';
+  if (file.duration_ms === null || file.duration_ms === 0 || file.waveform === null || file.waveform === '[]')
+    return 'type voice takes a sound that was committed with durationMs and waveform';
+  if (file.duration_ms > limits.voiceMs) return `a voice message has at most ${limits.voiceMs} ms`;
+  return undefined;
 }
 
 /** A message loses its file; the last one takes the file with it. The commit writes the rest of the message. */

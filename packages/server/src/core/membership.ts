@@ -4,6 +4,7 @@ import type { ConversationsTable, MembersTable } from '../db/schema.ts';
 import { readPair } from './access.ts';
 import { letGoOfAll } from './files.ts';
 import { readConversation, readInbox, readMember } from './entities.ts';
+import { forgetHeard } from './heard.ts';
 import { sharedTopic } from './presence-topics.ts';
 import type { Commit } from './streams.ts';
 
@@ -63,6 +64,7 @@ export async function leave(c: Commit, conversationId: string, userId: string): 
     .execute();
   c.put(stream, await readMember(c.q, conversationId, userId));
   c.put(own, await readInbox(c.q, userId, conversationId));
+  await forgetHeard(c, conversationId, userId);
   c.unfollow(own, conversationStream(conversationId), `online:${conversationId}`);
   // It may have been the last that the others shared with them. Which of the leaver's own watches end is asked with the unfollowing.
   c.doubt(stream, sharedTopic(userId));

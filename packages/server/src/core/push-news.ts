@@ -1,7 +1,7 @@
 import { type FileRef, type PushPayload, conversationStream, isQuiet } from '@kith/protocol';
 import { sql } from 'kysely';
 import type { Query } from '../db/db.ts';
-import type { ConversationsTable, InboxTable, PushSubscriptionsTable } from '../db/schema.ts';
+import type { ConversationsTable, InboxTable, MessagesTable, PushSubscriptionsTable } from '../db/schema.ts';
 import { peerOf, readPair } from './access.ts';
 import { quietHoursOf, readSettings } from './privacy.ts';
 
@@ -67,12 +67,13 @@ async function findInbox(q: Query, userId: string, conversationId: string): Prom
   return q.selectFrom('inbox').selectAll().where('user_id', '=', userId).where('conversation_id', '=', conversationId).where('joined', '=', 1).executeTakeFirst();
 }
 
-type Told = { seq: number; sender_id: string; text: string; file: string | null };
+type Told = { seq: number; sender_id: string; type: MessagesTable['type']; text: string; file: string | null };
+type Content = { title: string; body?: string; voiceMs?: number };
 
 async function newestOfOthers(q: Query, userId: string, conversationId: string, after: number): Promise<Told | undefined> {
   return q
     .selectFrom('messages')
-    .select(['seq', 'sender_id', 'text', 'file'])
+    .select(['seq', 'sender_id', 'type', 'text', 'file'])
     .where('conversation_id', '=', conversationId)
     .where('seq', '>', after)
     .where('sender_id', '!=', userId)
@@ -117,13 +118,15 @@ async function ownUnread(q: Query, userId: string, conversationIds: string[]): P
 }
 
 /** Between two, the name of the other; elsewhere the title, and the name before the text. */
-async function contentOf(q: Query, userId: string, conversation: ConversationsTable, { sender_id, text: words, file }: Told): Promise<{ title: string; body?: string }> {
-  // A file without a caption is told by its name.
-  const text = words === '' && file !== null ? (JSON.parse(file) as FileRef).name : words;
+async function contentOf(q: Query, userId: string, conversation: ConversationsTable, { sender_id, type, text: words, file }: Told): Promise<Content> {
+  const { name: fileName, durationMs } = file === null ? { name: '' } : (JSON.parse(file) as FileRef);
+  // A file without a caption is told by its name, and something spoken by its length: for that the device has the words.
+  const voice = type === 'voice' && words === '' && durationMs !== undefined ? { voiceMs: durationMs } : {};
+  const text = words === '' && type !== 'voice' ? fileName : words;
   const { name } = await q.selectFrom('users').select('name').where('id', '=', sender_id).executeTakeFirstOrThrow();
   const friend = await q.selectFrom('friends').select('remark').where('user_id', '=', userId).where('friend_id', '=', sender_id).executeTakeFirst();
   const sender = friend?.remark || name;
   const said = text.length <= shownText ? text : `${text.slice(0, shownText).replace(/[\uD800-\uDBFF]$/, '')}…`;
-  if (conversation.type === 'direct') return { title: sender, ...(said !== '' && { body: said }) };
-  return { title: conversation.title ?? sender, body: said === '' ? sender : `${sender}: ${said}` };
+  if (conversation.type === 'direct') return { title: sender, ...(said !== '' && { body: said }), ...voice };
+  return { title: conversation.title ?? sender, body: said === '' ? sender : `${sender}: ${said}`, ...voice };
 }

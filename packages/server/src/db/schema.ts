@@ -17,6 +17,7 @@ export interface Schema {
   settings: SettingsTable;
   drafts: DraftsTable;
   hidden: HiddenTable;
+  heard: HeardTable;
   invites: InvitesTable;
   spent_tokens: SpentTokensTable;
   push_subscriptions: PushSubscriptionsTable;
@@ -186,6 +187,16 @@ export interface HiddenTable {
   conversation_id: string;
   seq: number;
   version: number;
+}
+
+/** Voice messages that a person has heard, one row a conversation. Left: `up_to` is 0 and `seqs` empty. */
+export interface HeardTable {
+  user_id: string;
+  conversation_id: string;
+  version: number;
+  up_to: number;
+  /** JSON: those above it, ascending. */
+  seqs: string;
 }
 
 export interface InvitesTable {

@@ -17,6 +17,7 @@ import { settings } from './settings.ts';
 import { sync } from './sync.ts';
 import { typing } from './typing.ts';
 import { users } from './users.ts';
+import { voice } from './voice.ts';
 
 /** Every method has its handler here, or this does not compile. */
 export const handlers: Handlers = {
@@ -32,6 +33,7 @@ export const handlers: Handlers = {
   ...hidden,
   ...drafts,
   ...reads,
+  ...voice,
   ...typing,
   ...presence,
   ...settings,

@@ -13,8 +13,7 @@ const hourMs = 3_600_000;
 export const messages: Handlers<'message.send' | 'message.edit' | 'message.delete' | 'message.history'> = {
   async 'message.send'(context, { conversationId, clientId, type, text, fileId }) {
     const { userId } = context;
-    if (type === 'voice') throw new RequestError('unsupported', { message: 'Voice cannot be sent yet.' });
-    const withFile = type === 'image' || type === 'file';
+    const withFile = type === 'image' || type === 'file' || type === 'voice';
     if (withFile !== (fileId !== undefined))
       throw new RequestError('bad_request', { path: 'params.fileId', message: `params.fileId: type ${type} ${withFile ? 'takes a file' : 'takes none'}` });
     if (type === 'emoji' && !isEmojiText(text)) throw new RequestError('bad_request', { path: 'params.text', message: 'params.text: type emoji takes one to three emoji' });

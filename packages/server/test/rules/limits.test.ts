@@ -280,6 +280,8 @@ const proofs: { [L in LimitName]: Proof } = {
     await anna.call('message.hide', { messageId: first.id });
     await expect(anna.call('message.hide', { messageId: second.id })).rejects.toMatchObject({ code: 'too_many', message: expect.stringContaining(String(limits.hiddenMessages)) });
   },
+  voiceMs: { by: 'packages/server/test/rules/voice.test.ts' },
+  heardSeqs: { by: 'packages/server/test/rules/voice.test.ts' },
   sessionsPerUser: { by: 'packages/server/test/rules/sign-in.test.ts' },
   pushSubscriptions: { by: 'packages/server/test/rules/push.test.ts' },
   pushEndpoint: { by: 'packages/server/test/rules/push.test.ts' },

@@ -408,6 +408,25 @@ describe.each(engines)('pushes on %s', (engine) => {
     expect((await device.next()).payload).toMatchObject({ body: 'of yesterday' });
   });
 
+  test('[PU10] a voice message without words is told by its length', async () => {
+    const { anna, bert, cleo, conversationId } = await group();
+    const [berts, cleos] = [await subscribe(bert), await subscribe(cleo)];
+    await call(bert, 'settings.update', { pushContent: true });
+    const { id: fileId } = await place.server.upload(anna, Buffer.from('OggS\0'), { name: 'voice.ogg', durationMs: 42_400, waveform: [1, 2] });
+    const send = (text: string, to = conversationId) => call(anna, 'message.send', { conversationId: to, clientId: clientId(), type: 'voice', text, fileId });
+    await send('');
+    expect((await berts.next()).payload).toMatchObject({ title: 'Club', body: anna.user.name, voiceMs: 42_400 });
+    expect((await cleos.next()).payload).toEqual({ type: 'message', conversationId, seq: expect.any(Number), count: 1, unread: 1 });
+    await send('the second verse');
+    const { payload } = await berts.next();
+    expect(payload).toMatchObject({ body: `${anna.user.name}: the second verse` });
+    expect(payload).not.toHaveProperty('voiceMs');
+    await place.server.befriend(anna, bert);
+    const { conversation } = await call(anna, 'conversation.direct', { userId: bert.id });
+    await send('', conversation.id);
+    expect((await berts.next()).payload).toEqual({ type: 'message', conversationId: conversation.id, seq: 1, count: 1, unread: 3, title: anna.user.name, voiceMs: 42_400 });
+  });
+
   test('[PU10] the longest text is cut to fit, and a stranger’s is kept back', async () => {
     const { anna, bert, conversationId } = await friends();
     const device = await subscribe(bert);

@@ -167,9 +167,13 @@ describe.each(engines)('streams on %s', (engine) => {
       `insert into hidden (user_id, message_id, conversation_id, seq, version) ${numbers(limits.hiddenMessages)} select ?, '${prefix}-' || i, 'nowhere', i, 1 from n`,
       anna.id,
     );
+    await place.rows.run(
+      `insert into heard (user_id, conversation_id, version, up_to, seqs) ${numbers(limits.conversationsPerUser)} select ?, '${prefix}-' || i, 1, i, '[]' from n`,
+      anna.id,
+    );
     const { entities } = await place.server.call('stream.snapshot', { stream: own }, anna.token);
-    const counts = Object.fromEntries(['friend', 'inbox', 'draft', 'hidden'].map((kind) => [kind, entities.filter((entity) => entity.kind === kind).length]));
-    expect(counts).toEqual({ friend: friends, inbox: limits.conversationsPerUser, draft: limits.draftsPerUser, hidden: limits.hiddenMessages });
+    const counts = Object.fromEntries(['friend', 'inbox', 'draft', 'hidden', 'heard'].map((kind) => [kind, entities.filter((entity) => entity.kind === kind).length]));
+    expect(counts).toEqual({ friend: friends, inbox: limits.conversationsPerUser, draft: limits.draftsPerUser, hidden: limits.hiddenMessages, heard: limits.conversationsPerUser });
     await place.rows.run('delete from inbox where user_id = ?', anna.id);
   });
 

@@ -425,6 +425,19 @@ describe('PostgreSQL, a server', () => {
     await db.write(['a'], (q) => put(q, 'last'));
   });
 
+  test('[DB41] a connection of which nobody has read yet that it was cut is replaced as well', async () => {
+    const { db, url, beside } = await open();
+    const spared = (await beside.query<{ pid: number }>('select pg_backend_pid() as pid')).rows[0]!.pid;
+    const all = `select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = current_database() and pid not in (pg_backend_pid(), ${spared})`;
+    const cutAll = `import pg from 'pg'; const beside = new pg.Client(process.argv[1]); await beside.connect(); await beside.query(\`${all}\`); await beside.end();`;
+    await Promise.all(Array.from({ length: 10 }, (_, at) => db.write([`${at}`], (q) => put(q, `before ${at}`))));
+    // Nothing of this process runs meanwhile.
+    const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', cutAll, url], { encoding: 'utf8', cwd: import.meta.dirname });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    await Promise.all(Array.from({ length: 10 }, (_, at) => (at % 2 ? db.read((q) => allIds(q)) : db.write([`${at}`], (q) => put(q, `after ${at}`)))));
+    expect((await db.read((q) => allIds(q))).length).toBe(15);
+  });
+
   test('[DB42] a connection that is cut during the commit leaves the outcome unknown, and says so', async () => {
     const { db, beside } = await open();
     await atCommit(beside, 'perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(60);');

@@ -16,6 +16,8 @@ const conflicts = new Set(['40P01', '40001']);
 /** Somebody else took a unique name between our look and our write: the work looks again, and finds it taken. */
 const uniqueViolation = '23505';
 const full = new Set(['53100']);
+/** The last words of a server that ends a connection, or itself. */
+const cuts = new Set(['57P01', '57P02']);
 
 const INT8 = 20;
 // All our integers are below 2^53; as text they would not compare.
@@ -71,16 +73,21 @@ class PostgresDatabase implements Database {
   }
 
   read<T>(work: (q: Query) => Promise<T>): Promise<T> {
-    return this.#track(
-      this.#db
-        .transaction()
-        .setIsolationLevel('repeatable read')
-        .setAccessMode('read only')
-        .execute(work)
-        .catch((error: unknown) => {
-          throw refusal(error);
+    return this.#track(this.#read(work));
+  }
+
+  async #read<T>(work: (q: Query) => Promise<T>): Promise<T> {
+    const transaction = this.#db.transaction().setIsolationLevel('repeatable read').setAccessMode('read only');
+    try {
+      return await begin((begun) =>
+        transaction.execute((q) => {
+          begun();
+          return work(q);
         }),
-    );
+      );
+    } catch (error) {
+      throw refusal(error);
+    }
   }
 
   write<T>(keys: readonly string[], work: (q: Query) => Promise<T>): Promise<T> {
@@ -100,7 +107,7 @@ class PostgresDatabase implements Database {
   async #write<T>(work: (q: Query) => Promise<T>): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const tx = await this.#db.startTransaction().execute();
+        const tx = await begin(() => this.#db.startTransaction().execute());
         let value: T;
         try {
           value = await work(tx);
@@ -141,6 +148,21 @@ class PostgresDatabase implements Database {
 }
 
 /**
+ * Begins on another connection when the one from the pool was cut while it was idle, which may be found out only now.
+ * After a server was restarted that can be all of them, each found twice: by its last word, then by its end.
+ */
+async function begin<T>(start: (begun: () => void) => Promise<T>): Promise<T> {
+  let begun = false;
+  for (let left = 2 * connections; ; left -= 1) {
+    try {
+      return await start(() => (begun = true));
+    } catch (error) {
+      if (begun || left === 0 || !wasCut(error)) throw error;
+    }
+  }
+}
+
+/**
  * Rolls back what is left of a transaction. After a failed commit too: until then its connection is not back in the pool,
  * and after ten of them there is none. A connection that is dead cannot roll back, and is replaced.
  */
@@ -153,6 +175,13 @@ async function giveBack(tx: ControlledTransaction<Schema>): Promise<void> {
 
 /** What the server said. Not by the look of the code: EPIPE, of a lost connection, has five letters too. */
 const isSqlState = (error: unknown): error is { code: string } => error instanceof pg.DatabaseError && error.code !== undefined;
+
+/** Is it of a connection that was there and is gone? One that cannot be made at all is not. */
+function wasCut(error: unknown): boolean {
+  if (isSqlState(error)) return cuts.has(error.code);
+  const { code, message } = error as { code?: unknown; message?: unknown };
+  return code === 'ECONNRESET' || code === 'EPIPE' || /Connection terminated unexpectedly|not queryable/.test(String(message));
+}
 
 function refusal(error: unknown): unknown {
   if (error instanceof RequestError || error instanceof CommitUnknown) return error;

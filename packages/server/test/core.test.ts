@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setImmediate as loopTurn } from 'node:timers/promises';
+import type { Worker } from 'node:worker_threads';
 import { type Entity, type MethodName, type Params, type Push, type Result, entityKey } from '@kith/protocol';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type Config, configWith } from '../src/config.ts';
@@ -153,6 +154,15 @@ test('[CR9] a core whose answer and end are found in one turn of a busy loop has
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_000);
   await closing;
   expect(fatal).toEqual([]);
+});
+
+test('[CR9] closing a core whose thread is gone waits for nothing', async () => {
+  const thread = new Promise<Worker>((resolve) => process.once('worker', resolve));
+  const host = await Host.open(configIn(folder()), 'worker');
+  const fatal = new Promise<Error>((resolve) => host.core.onFatal(resolve));
+  await (await thread).terminate();
+  expect((await fatal).message).toBe('the core ended unexpectedly');
+  await host.core.close();
 });
 
 test('[CR1] a core answers and publishes the same in a worker, in this thread, and on PostgreSQL', { timeout: 60_000 }, async () => {

@@ -24,6 +24,7 @@ class WorkerCore implements Core {
   readonly #send: (message: ToWorker) => void;
   #next = 1;
   #closing = false;
+  #gone = false;
   #publish: (publications: Publication[]) => void = () => {};
   #fatal: (error: Error) => void = () => {};
 
@@ -46,6 +47,7 @@ class WorkerCore implements Core {
         this.#fatal(error);
       });
       worker.on('exit', () => {
+        this.#gone = true;
         if (this.#closing) this.#failAll(new Error('the core ended before it was closed'));
         else this.#fatal(new Error('the core ended unexpectedly'));
       });
@@ -91,6 +93,8 @@ class WorkerCore implements Core {
   onFatal: Core['onFatal'] = (listener) => void (this.#fatal = listener);
 
   async close(): Promise<void> {
+    // After a crash there is nobody to ask.
+    if (this.#gone) return;
     // Said before: the answer and the exit can arrive in one turn, and then nothing runs between the two.
     this.#closing = true;
     const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));

@@ -95,6 +95,17 @@ function standIn({ subscriptions, answer }: { subscriptions: Subscription[]; ans
     },
   };
   Object.defineProperty(registration, 'pushManager', { get: () => manager });
+
+  if (storage) return;
+  // The service worker takes pushes at the same time, and shows things for them in any order: how many is it done with?
+  all['taken'] = 0;
+  const event = (all['ExtendableEvent'] as { prototype: Event & { waitUntil(work: Promise<unknown>): void } }).prototype;
+  const { waitUntil } = event;
+  event.waitUntil = function (work) {
+    waitUntil.call(this, work);
+    const count = (): void => void (all['taken'] = (all['taken'] as number) + 1);
+    if (this.type === 'push') void work.catch(() => undefined).finally(count);
+  };
 }
 
 /** A browser that can be notified. */
@@ -148,11 +159,15 @@ export class PushBrowser {
     return page;
   }
 
-  /** Hands a push to the service worker, as a push service does in the end. */
+  /** Hands a push to the service worker, as a push service does in the end, and waits until it is done with it. */
   async deliver(payload: unknown): Promise<void> {
     this.#registered ??= this.#watchRegistration();
     const { session, registrationId } = await this.#registered;
+    const before = await this.worker.evaluate(() => (globalThis as unknown as { taken: number }).taken);
     await session.send('ServiceWorker.deliverPushMessage', { origin: this.#site.server.url, registrationId, data: JSON.stringify(payload) });
+    await this.worker.evaluate(async (count) => {
+      while ((globalThis as unknown as { taken: number }).taken === count) await new Promise((resolve) => setTimeout(resolve, 10));
+    }, before);
   }
 
   /** Kept for as long as the browser: with the session that asked, Chromium would end the worker too. */

@@ -1,6 +1,7 @@
 import { type Entity, type Message, type MethodName, type Params, type Result, type Signal, type User, conversationStream, entities } from '@kith/protocol';
 import { type Clock, systemClock } from './clock.ts';
 import { Drafts } from './drafts.ts';
+import { Heard } from './heard.ts';
 import { type Hints, browserHints } from './hints.ts';
 import { Journal } from './journal.ts';
 import { type Connection, Link, answerMs } from './link.ts';
@@ -60,6 +61,7 @@ export class Client {
   readonly #replica: Replica;
   readonly #outbox: Outbox;
   readonly #reads: Reads;
+  readonly #heard: Heard;
   readonly #typing: Typing;
   readonly #missing: MissingMembers;
   readonly #views: Views;
@@ -91,6 +93,7 @@ export class Client {
     this.drafts = new Drafts(shared);
     this.presence = new Presence(this.#clock, this.#random);
     this.#reads = new Reads(shared);
+    this.#heard = new Heard(shared);
     this.#missing = new MissingMembers(shared);
     this.#typing = new Typing(this.#replica, this.#clock);
     this.#views = new Views({ replica: this.#replica, outbox: this.#outbox, drafts: this.drafts, reads: this.#reads, serverTime: (at) => at + this.#serverAhead });
@@ -239,6 +242,16 @@ export class Client {
     this.#reads.mark(conversationId, seq);
   }
 
+  /** This person has heard a voice message, on all their devices. Survives disconnects and restarts. */
+  markHeard(message: Message): void {
+    this.#heard.mark(message);
+  }
+
+  /** Has this person heard a voice message? Their own, and what was said before they came, counts as heard. */
+  isHeard(message: Message): boolean {
+    return this.#heard.has(message);
+  }
+
   /**
    * Told of every message that others write, once, in the order of each conversation; not of system lines.
    * Nothing is told of what was there when this client started.
@@ -287,6 +300,7 @@ export class Client {
     this.#outbox.load(entries);
     this.drafts.load(entries);
     this.#reads.load(entries);
+    this.#heard.load(entries);
     // What was written in another tab may not be on disk yet.
     this.#peers?.tell('opened', null);
     this.#link.start();
@@ -310,6 +324,7 @@ export class Client {
     this.#serverAhead = hello.time - this.#clock.now();
     this.#outbox.resume(call);
     this.#reads.resume(call);
+    this.#heard.resume(call);
     this.drafts.resume(call);
     this.#typing.call = call;
     this.presence.resume(call);
@@ -326,6 +341,7 @@ export class Client {
     this.#sync = undefined;
     this.#outbox.pause();
     this.#reads.pause();
+    this.#heard.pause();
     this.drafts.pause();
     this.#missing.pause();
     this.#typing.call = undefined;
@@ -347,6 +363,7 @@ export class Client {
         if (value.joined) this.#sync?.onJoined(value.conversationId);
         else this.#onGone(value.conversationId);
       } else if (value.kind === 'draft') this.drafts.onKept(value);
+      else if (value.kind === 'heard') this.#heard.onKept(value);
       else if (value.kind === 'message') {
         conversations.add(value.conversationId);
         this.#typing.end(value.conversationId, value.senderId);
@@ -388,6 +405,7 @@ export class Client {
     this.#replica.erase(conversationId);
     this.drafts.forget(conversationId);
     this.#reads.forget(conversationId);
+    this.#heard.forget(conversationId);
     // What was not sent is left to the server to refuse: one whose answer was lost may be stored.
     this.#outbox.show(conversationId, Infinity);
     this.#emitted?.delete(conversationId);
@@ -411,6 +429,7 @@ export class Client {
     this.#outbox.clear();
     this.drafts.clear();
     this.#reads.clear();
+    this.#heard.clear();
     this.#typing.clear();
     this.#emitted = undefined;
   }

@@ -3,6 +3,7 @@ import {
   type Draft,
   type Entity,
   type ErrorCode,
+  type Heard,
   type Inbox,
   type Member,
   type Message,
@@ -224,6 +225,13 @@ export class ModelServer {
     'message.hide': ({ messageId }) => {
       const { conversationId, seq } = this.rows.get(`message/${messageId}`) as Message;
       return { hidden: this.commit(userStream(this.userId), { kind: 'hidden', messageId, conversationId, seq }).entities[0] };
+    },
+    'voice.heard': ({ messageId }) => {
+      const { conversationId, seq } = this.rows.get(`message/${messageId}`) as Message;
+      const before = this.rows.get(`heard/${conversationId}`) as Heard | undefined;
+      if (before?.seqs.includes(seq)) return { heard: before };
+      const seqs = [...(before?.seqs ?? []), seq].sort((a, b) => a - b);
+      return { heard: this.commit(userStream(this.userId), { kind: 'heard', conversationId, upTo: before?.upTo ?? 0, seqs }).entities[0] };
     },
     'presence.watch': ({ userIds }) => ({ presence: userIds.map((userId) => ({ userId, online: true, lastSeenAt: null })) }),
   };

@@ -16,7 +16,7 @@ test('[DO5] every setting stands in the table of README.md, as the code has it',
   );
   const written = read('README.md')
     .split('\n')
-    .filter((line) => /^\| `[A-Z_]+`/.test(line))
+    .filter((line) => /^\| `[A-Z0-9_]+`/.test(line))
     .map((line) => line.replaceAll(/ +/g, ' ').replaceAll('| |', '|  |').replaceAll('&lt;', '<'));
   expect(written).toEqual(rows);
 });

@@ -97,6 +97,31 @@ describe('pairs that do not go together are refused', () => {
     expect(problems([], env)).toContain(message);
   });
 
+  const s3 = { KITH_S3_ENDPOINT: 'https://s3.example.org', KITH_S3_BUCKET: 'kith-files', KITH_S3_ACCESS_KEY: 'key', KITH_S3_SECRET_KEY: 'secret' };
+  test.each<[string, Record<string, string>, string]>([
+    ['no endpoint', { ...s3, KITH_S3_ENDPOINT: '' }, 'KITH_S3_ENDPOINT is missing'],
+    ['no bucket', { ...s3, KITH_S3_BUCKET: '' }, 'KITH_S3_ENDPOINT needs KITH_S3_BUCKET.'],
+    ['no key', { ...s3, KITH_S3_ACCESS_KEY: '' }, 'KITH_S3_ENDPOINT needs KITH_S3_ACCESS_KEY.'],
+    ['no secret', { ...s3, KITH_S3_SECRET_KEY: '' }, 'KITH_S3_ENDPOINT needs KITH_S3_SECRET_KEY.'],
+    ['a secret in the URL', { ...s3, KITH_S3_ENDPOINT: 'https://key:secret@s3.example.org' }, 'must be a URL without credentials'],
+    ['another scheme', { ...s3, KITH_S3_ENDPOINT: 's3://kith-files' }, 'must be a URL like'],
+    ['a bucket that is none', { ...s3, KITH_S3_BUCKET: 'a/../b' }, 'must be the name of a bucket'],
+    ['no TLS to another machine', { ...s3, KITH_S3_ENDPOINT: 'http://s3.example.org' }, 'no TLS'],
+  ])('[FI30] a store in S3 with %s is refused', (_, env, message) => {
+    expect(problems([], env)).toContain(message);
+    expect(problems([], env)).not.toContain('secret@');
+  });
+
+  test('[FI30] a store in S3 is where it is said to be', () => {
+    expect(read([], { ...s3, KITH_S3_ENDPOINT: 'https://s3.example.org/' }).config).toMatchObject({
+      s3Endpoint: 'https://s3.example.org',
+      s3Bucket: 'kith-files',
+      s3Region: 'us-east-1',
+    });
+    expect(read(['--insecure-http'], { ...s3, KITH_S3_ENDPOINT: 'http://10.0.0.2:9000' }).config.s3Endpoint).toBe('http://10.0.0.2:9000');
+    expect(read([], { ...s3, KITH_S3_ENDPOINT: 'http://127.0.0.1:9000' }).config.s3Endpoint).toBe('http://127.0.0.1:9000');
+  });
+
   test('idle longer than the longest session, and two listeners on one port, are refused', () => {
     expect(problems([], { KITH_SESSION_IDLE_DAYS: '10', KITH_SESSION_MAX_DAYS: '5' })).toContain('never apply');
     expect(problems([], { PORT: '3000', KITH_METRICS_PORT: '3000' })).toContain('same');

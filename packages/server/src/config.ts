@@ -204,6 +204,26 @@ export const options = {
     default: 512,
     meaning: 'What uploads leave free on the disk, so that messages can still be written; 0 leaves nothing.',
   }),
+  s3Endpoint: optionalText({
+    env: 'KITH_S3_ENDPOINT',
+    flag: 's3-endpoint',
+    unit: 'URL',
+    meaning: 'Keep the bytes of files in a store that speaks S3, at this URL, and not in the data directory.',
+    read: readEndpoint,
+  }),
+  s3Bucket: optionalText({
+    env: 'KITH_S3_BUCKET',
+    flag: 's3-bucket',
+    unit: 'name',
+    meaning: 'The bucket there. It must exist, and have nothing else in it.',
+    read(given) {
+      if (!/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(given)) throw new Error('must be the name of a bucket: 3 to 63 of a–z, 0–9, dot and dash');
+      return given;
+    },
+  }),
+  s3Region: text({ env: 'KITH_S3_REGION', flag: 's3-region', unit: 'name', default: 'us-east-1', meaning: 'Its region, as it is signed; many stores take any.' }),
+  s3AccessKey: optionalText({ env: 'KITH_S3_ACCESS_KEY', unit: 'key id', meaning: 'Who asks the store: the id of an access key.' }),
+  s3SecretKey: optionalText({ env: 'KITH_S3_SECRET_KEY', unit: 'secret', meaning: 'The secret of that key.' }),
   rateLimits: onOff({ env: 'KITH_RATE_LIMITS', flag: 'rate-limits', default: true, meaning: 'Limits on requests, sign-ins and connections. Turn off for load tests only.' }),
   registrationsPerHour: integer({
     env: 'KITH_REGISTRATIONS_PER_HOUR',
@@ -363,7 +383,7 @@ function checked(given: Given): Config {
   if (given.passwordMemory < 19_456 && !(local && isLocalUrl(publicHost))) {
     problems.push('KITH_PASSWORD_MEMORY below 19456 KiB makes stolen passwords cheap to guess; it is only accepted on loopback.');
   }
-  problems.push(...jwtProblems(given));
+  problems.push(...jwtProblems(given), ...s3Problems(given));
   if (problems.length > 0) throw new ConfigError(problems);
   return settle(given);
 }
@@ -381,6 +401,21 @@ function jwtProblems({ jwtAlg, jwtKey, jwtAudience, jwtIssuer }: Given): string[
   if (jwtAlg === 'HS256' && pem) problems.push('KITH_JWT_ALG=HS256 takes a secret, and KITH_JWT_KEY is a PEM key.');
   if (jwtAlg === 'HS256' && !pem && Buffer.byteLength(jwtKey) < 32) problems.push('KITH_JWT_KEY is shorter than 32 bytes.');
   if (jwtAlg !== undefined && jwtAlg !== 'HS256' && !pem) problems.push(`KITH_JWT_ALG=${jwtAlg} takes the public key in PEM as KITH_JWT_KEY.`);
+  return problems;
+}
+
+function s3Problems({ s3Endpoint, s3Bucket, s3AccessKey, s3SecretKey, insecureHttp }: Given): string[] {
+  const others = { KITH_S3_BUCKET: s3Bucket, KITH_S3_ACCESS_KEY: s3AccessKey, KITH_S3_SECRET_KEY: s3SecretKey };
+  const names = Object.entries(others);
+  if (s3Endpoint === undefined) {
+    // Half a setting would quietly put the files on the disk of this machine.
+    return names.some(([, value]) => value !== undefined) ? ['KITH_S3_ENDPOINT is missing; the other KITH_S3_ settings need it.'] : [];
+  }
+  const problems = names.flatMap(([name, value]) => (value === undefined ? [`KITH_S3_ENDPOINT needs ${name}.`] : []));
+  const { protocol, hostname } = new URL(s3Endpoint);
+  if (protocol === 'http:' && !isLoopback(hostname) && !insecureHttp) {
+    problems.push('KITH_S3_ENDPOINT has no TLS (http://). Use https://, or accept that files travel unencrypted with --insecure-http.');
+  }
   return problems;
 }
 
@@ -463,6 +498,14 @@ function onOff(of: Described<boolean> & { default: boolean }): Option<boolean> {
     throw new Error('must be on or off');
   };
   return { ...of, unit: 'on|off', shown: of.shown ?? (of.default ? 'on' : 'off'), read };
+}
+
+/** Buckets are named in the path, so the endpoint has none, nor what could be a password. */
+function readEndpoint(given: string): string {
+  const url = URL.parse(given);
+  if (!url || !/^https?:$/.test(url.protocol)) throw new Error('must be a URL like https://s3.example.org');
+  if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') throw new Error('must be a URL without credentials and query');
+  return url.href.replace(/\/+$/, '');
 }
 
 function readOrigin(given: string): string {

@@ -89,7 +89,7 @@ function die(log: Log, error: unknown, what: string): never {
 }
 
 function startProblem(error: unknown, port: number): string {
-  if (error instanceof DatabaseError) return error.message;
+  if (error instanceof DatabaseError || error instanceof ConfigError) return error.message;
   switch ((error as NodeJS.ErrnoException).code) {
     case 'EADDRINUSE':
       return `Port ${port} is taken. Stop what uses it, or choose another with --port.`;

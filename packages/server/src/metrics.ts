@@ -52,6 +52,12 @@ export function openMetrics({ process: ofProcess = false }: { process?: boolean 
     stallSeconds: new Counter({ name: 'kith_stall_seconds_total', help: 'Time by which our own event loop was late.', registers }),
     handshakesRefused: new Counter({ name: 'kith_handshakes_refused_total', help: 'WebSocket handshakes refused, by HTTP status.', labelNames: ['status'], registers }),
     badFrames: new Counter({ name: 'kith_bad_frames_total', help: 'Connections that broke RFC 6455, by the kind of break.', labelNames: ['kind'], registers }),
+    storeRequests: new Counter({
+      name: 'kith_store_requests_total',
+      help: 'Requests to the S3 store of files, by operation and outcome.',
+      labelNames: ['operation', 'outcome'],
+      registers,
+    }),
     limitHit: (limit: LimitName) => limitHits.inc({ limit }),
     closed: (as: CloseName) => closes.inc({ code: String(closeCodes[as].code) }),
     answered: (door: 'ws' | 'http', outcome: string) => requests.inc({ door, outcome }),

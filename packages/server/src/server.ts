@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs';
 import { type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
+import type { Blobs } from './blobs/blobs.ts';
 import { openDisk } from './blobs/disk.ts';
+import { openS3 } from './blobs/s3.ts';
 import type { Broker } from './broker/broker.ts';
 import { openLocalBroker } from './broker/local.ts';
 import { type Config, mib } from './config.ts';
@@ -55,12 +57,13 @@ export const version = (JSON.parse(readFileSync(new URL('../package.json', impor
 /**
  * Builds a server out of its parts and listens. The one place that knows which database, broker and clock there are.
  *
- * @throws DatabaseError, or the error of listening (EADDRINUSE); nothing is left open then
+ * @throws ConfigError, DatabaseError, or the error of listening (EADDRINUSE); nothing is left open then
  */
 export async function startServer(config: Config, overrides: Overrides = {}): Promise<RunningServer> {
   const { clock = realClock, broker = openLocalBroker() } = overrides;
   const log = overrides.log ?? openLog(config);
   const metrics = openMetrics({ process: config.metricsPort !== 0 });
+  const blobs = await openBlobs(config, { log, metrics });
   const opened = await openCore({
     config,
     ...(overrides.engine && { engine: overrides.engine }),
@@ -70,7 +73,6 @@ export async function startServer(config: Config, overrides: Overrides = {}): Pr
   const core = overrides.wrapCore?.(opened) ?? opened;
   let closing: Promise<void> | undefined;
   const doorkeeper = openDoorkeeper(config);
-  const blobs = openDisk(path.join(config.data, 'files'), { reserveBytes: config.uploadReserve * mib });
   const router = await openRouter({
     core,
     blobs,
@@ -93,7 +95,7 @@ export async function startServer(config: Config, overrides: Overrides = {}): Pr
       }),
   );
   const gateway: Gateway = openGateway({ server: router.server, core, broker, config, doorkeeper, clock, metrics, log });
-  const sweeper = openSweeper({ core, blobs, clock, log });
+  const sweeper = openSweeper({ core, blobs, clock, log, ...(overrides.now && { now: overrides.now }) });
   let closeMetrics: () => void;
   try {
     closeMetrics = await serveMetrics(config.metricsPort, metrics);
@@ -127,6 +129,16 @@ export async function startServer(config: Config, overrides: Overrides = {}): Pr
     http: router.server,
     close: (withinMs = 8_000) => (closing ??= stop(withinMs)),
   };
+}
+
+/** @throws ConfigError: the store of files refuses us */
+async function openBlobs({ data, uploadReserve, s3Endpoint, s3Bucket, s3Region, s3AccessKey, s3SecretKey }: Config, parts: { log: Log; metrics: Metrics }): Promise<Blobs> {
+  if (s3Endpoint === undefined || s3Bucket === undefined || s3AccessKey === undefined || s3SecretKey === undefined) {
+    return openDisk(path.join(data, 'files'), { reserveBytes: uploadReserve * mib });
+  }
+  const blobs = openS3({ endpoint: s3Endpoint, bucket: s3Bucket, region: s3Region, accessKey: s3AccessKey, secretKey: s3SecretKey }, parts);
+  await blobs.check();
+  return blobs;
 }
 
 /** Numbers are for the operator: on loopback, on a port of their own, so that no proxy rule can make them public. */

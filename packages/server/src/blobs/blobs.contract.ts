@@ -9,13 +9,21 @@ const seed = Number(process.env.KITH_TEST_SEED ?? Math.floor(Math.random() * 2 *
 
 export interface BlobStage {
   blobs: Blobs;
-  /** What is kept of these ids, in whatever form: to see that nothing is. */
+  /** Another process on the same store: after a restart, or another node. */
+  another(): Blobs;
+  /** Names under which something is kept, in whatever form: to see that nothing is. */
   traces(): Promise<string[]>;
+  /** Makes what is kept under this name look older. */
+  age(trace: string, ms: number): void;
   close(): Promise<void>;
 }
 
-/** What every store of bytes promises. */
-export function blobsContract(name: string, open: () => Promise<BlobStage>): void {
+/**
+ * What every store of bytes promises.
+ *
+ * @param breaks  How often an upload breaks: fewer where each costs many requests.
+ */
+export function blobsContract(name: string, open: () => Promise<BlobStage>, { breaks = 200 } = {}): void {
   describe(`${name}, seed ${seed}`, () => {
     let stage: BlobStage;
     let blobs: Blobs;
@@ -54,10 +62,10 @@ export function blobsContract(name: string, open: () => Promise<BlobStage>): voi
       expect(await readAll(blobs, id)).toHaveLength(1_000);
     });
 
-    test('[FI22] an upload whose source breaks at random bytes, two hundred times, ends as what was sent', async () => {
+    test('[FI22] an upload whose source breaks at random bytes, again and again, ends as what was sent', async () => {
       const random = randomFrom(seed);
       const [id, bytes] = [newId(), randomBytes(1_000_003)];
-      const cuts = Array.from({ length: 200 }, () => Math.floor(random() * bytes.length)).sort((a, b) => a - b);
+      const cuts = Array.from({ length: breaks }, () => Math.floor(random() * bytes.length)).sort((a, b) => a - b);
       let at = 0;
       for (const end of cuts) {
         await expect(blobs.append(id, at, broken(bytes.subarray(at, end)))).rejects.toThrow('cut');
@@ -76,6 +84,56 @@ export function blobsContract(name: string, open: () => Promise<BlobStage>): voi
       expect(await blobs.append(id, 3, pieces(Buffer.from(' more')))).toBe(8);
       await blobs.finish(id);
       expect((await readAll(blobs, id))?.toString()).toBe('one more');
+    });
+
+    test('[FI22] what is taken off goes to the byte, wherever the pieces ended, and the upload goes on from there', async () => {
+      const random = randomFrom(seed);
+      const [id, bytes] = [newId(), randomBytes(900_000)];
+      let at = 0;
+      for (let round = 0; round < 12; round += 1) {
+        const end = Math.min(bytes.length, at + Math.floor(random() * 200_000));
+        expect(await blobs.append(id, at, pieces(bytes.subarray(at, end)))).toBe(end);
+        at = Math.floor(end * random());
+        await blobs.cut(id, at);
+        expect(await blobs.offset(id)).toBe(at);
+      }
+      await blobs.append(id, at, pieces(bytes.subarray(at)));
+      expect(await blobs.finish(id)).toMatchObject({ size: bytes.length, sha256: sha256(bytes) });
+    });
+
+    test('[FI22] a file of one byte more than a round number of pieces, and one that came byte by byte, are what they were', async () => {
+      const large = randomBytes(2 * 8_388_608 + 1);
+      const [first, second] = [newId(), newId()];
+      expect(await blobs.append(first, 0, pieces(large))).toBe(large.length);
+      expect(await blobs.finish(first)).toMatchObject({ size: large.length, sha256: sha256(large) });
+      expect(await readAll(blobs, first, { start: 8_388_607, end: 8_388_608 })).toEqual(large.subarray(8_388_607, 8_388_609));
+      const small = randomBytes(30);
+      for (let at = 0; at < small.length; at += 1) await blobs.append(second, at, pieces(small.subarray(at, at + 1)));
+      expect(await blobs.finish(second)).toMatchObject({ size: small.length, sha256: sha256(small) });
+    });
+
+    test('[FI27] what one process began, another goes on with, finishes, reads and removes', async () => {
+      const [id, bytes] = [newId(), randomBytes(500_000)];
+      await expect(blobs.append(id, 0, broken(bytes.subarray(0, 123_456)))).rejects.toThrow('cut');
+      const second = stage.another();
+      expect(await second.offset(id)).toBe(123_456);
+      await second.append(id, 123_456, pieces(bytes.subarray(123_456, 400_000)));
+      await blobs.append(id, 400_000, pieces(bytes.subarray(400_000)));
+      expect(await second.finish(id)).toMatchObject({ size: bytes.length, sha256: sha256(bytes) });
+      expect(await blobs.finish(id)).toMatchObject({ size: bytes.length, sha256: sha256(bytes) });
+      expect(await readAll(blobs, id)).toEqual(bytes);
+      await second.remove(id);
+      expect(await blobs.read(id)).toBeUndefined();
+    });
+
+    test('[FI28] what is left of an upload goes when it is old, and nothing else does', async () => {
+      const [left, young, finished] = [newId(), newId(), newId()];
+      for (const id of [left, young, finished]) await blobs.append(id, 0, pieces(randomBytes(1_000)));
+      await blobs.finish(finished);
+      for (const trace of await stage.traces()) if (trace.includes(left) || trace.includes(finished)) stage.age(trace, 3 * 86_400_000);
+      await blobs.sweep(Date.now() - 2 * 86_400_000);
+      expect(await Promise.all([left, young, finished].map((id) => blobs.offset(id)))).toEqual([0, 1_000, 1_000]);
+      expect((await stage.traces()).filter((trace) => trace.includes(left))).toEqual([]);
     });
 
     test('[FI23] any range of bytes can be read', async () => {

@@ -16,12 +16,13 @@ export interface Blobs {
 
   /**
    * Adds bytes at the end, which must be at `at`. What had come when the source broke stays, so that the upload can go on
-   * there; nothing of it can be read before `finish`.
+   * there, also at another node, where nodes share a store; nothing of it can be read before `finish`.
    *
    * @returns the new end
    * @throws what the source threw
    * @throws incomplete when the end is elsewhere
    * @throws storage_full; what fitted stays, and the rest of the machine has the room that is kept free for it
+   * @throws busy; the store does not answer just now. From any method that asks it
    */
   append(id: string, at: number, source: AsyncIterable<Uint8Array>): Promise<number>;
 
@@ -44,6 +45,14 @@ export interface Blobs {
 
   /** The bytes are gone, finished or not. Again, or of an id never heard of: nothing happens. */
   remove(id: string): Promise<void>;
+
+  /**
+   * Removes what there is of unfinished uploads that got nothing more since then: of ones that were given up just while
+   * the process ended. By age alone, whatever the database says, so that one started on the wrong database harms nothing.
+   *
+   * @param before  Milliseconds since 1970, longer ago than any upload may take.
+   */
+  sweep(before: number): Promise<void>;
 }
 
 /** Bytes of a beginning: enough for what a film says of its tracks. */

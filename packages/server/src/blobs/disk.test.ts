@@ -13,6 +13,11 @@ blobsContract('on disk', async () => {
   const folder = folderOfTest();
   return {
     blobs: openDisk(folder, { reserveBytes: 0 }),
+    another: () => openDisk(folder, { reserveBytes: 0 }),
+    age(trace, ms) {
+      const then = new Date(Date.now() - ms);
+      fs.utimesSync(path.join(folder, trace), then, then);
+    },
     traces: async () => fs.readdirSync(folder, { recursive: true, encoding: 'utf8' }),
     close: async () => fs.rmSync(folder, { recursive: true }),
   };

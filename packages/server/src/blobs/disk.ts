@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
+import { type Stats, constants } from 'node:fs';
 import fs, { type FileHandle } from 'node:fs/promises';
 import path from 'node:path';
 import { RequestError } from '@kith/protocol';
@@ -94,6 +94,15 @@ export function openDisk(folder: string, { reserveBytes }: { reserveBytes: numbe
       // Who forgets the row after this must not find the bytes back after a power cut.
       await syncFolder(path.dirname(file));
     },
+
+    async sweep(before) {
+      const arriving = path.join(folder, 'incoming');
+      for (const name of await namesIn(arriving)) {
+        const file = path.join(arriving, name);
+        const { mtimeMs = Infinity } = (await statOf(file)) ?? {};
+        if (mtimeMs < before) await fs.rm(file, { force: true });
+      }
+    },
   };
 }
 
@@ -106,11 +115,22 @@ function checked(id: string): string {
   return id;
 }
 
-async function sizeOf(file: string): Promise<number | undefined> {
+async function statOf(file: string): Promise<Stats | undefined> {
   try {
-    return (await fs.stat(file)).size;
+    return await fs.stat(file);
   } catch (error) {
     if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+const sizeOf = async (file: string): Promise<number | undefined> => (await statOf(file))?.size;
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await fs.readdir(folder);
+  } catch (error) {
+    if (isMissing(error)) return [];
     throw error;
   }
 }

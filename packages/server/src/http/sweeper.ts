@@ -5,15 +5,20 @@ import type { Blobs } from '../blobs/blobs.ts';
 
 /** How often. So long the bytes of a file may outlive its last message; nobody can read them meanwhile. */
 const everyMs = 60_000;
+/** How often what is left of uploads is looked for, and how old it is then: an upload has a day. */
+const leftoversEveryMs = 3_600_000;
+const leftoversMs = 172_800_000;
 
 /**
  * Deletes the bytes of files that no message has any more, and of uploads that nobody sent within their time. First the
- * bytes, then the row: killed in between, the row is found again and there is nothing left to delete.
+ * bytes, then the row: killed in between, the row is found again and there is nothing left to delete. What an upload that
+ * was just running writes behind that, when the process is killed before it takes it back, is too old after two days.
  *
  * @returns what stops it and waits for the round that runs
  */
-export function openSweeper({ core, blobs, clock, log }: { core: Core; blobs: Blobs; clock: Clock; log: Log }): { close(): Promise<void> } {
+export function openSweeper({ core, blobs, clock, log, now = Date.now }: { core: Core; blobs: Blobs; clock: Clock; log: Log; now?: () => number }): { close(): Promise<void> } {
   let running: Promise<void> | undefined;
+  let sweeping: Promise<void> | undefined;
   let closed = false;
 
   const round = async (): Promise<void> => {
@@ -30,11 +35,20 @@ export function openSweeper({ core, blobs, clock, log }: { core: Core; blobs: Bl
       .finally(() => (running = undefined));
   });
 
+  const leftovers = clock.every(leftoversEveryMs, () => {
+    sweeping ??= blobs
+      .sweep(now() - leftoversMs)
+      .catch((error: unknown) => log.error({ err: error }, 'what is left of uploads could not be swept'))
+      .finally(() => (sweeping = undefined));
+  });
+
   return {
     async close() {
       closed = true;
       timer.stop();
+      leftovers.stop();
       await running;
+      await sweeping;
     },
   };
 }

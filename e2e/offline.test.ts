@@ -290,6 +290,22 @@ function storageInPage(place: string): Storage {
     load: async () => new Map(await (await opened).evaluate(async (id) => [...(await (globalThis as unknown as InPage).open.get(id)!.load())], number)),
     write: async (given: Batch): Promise<Written> =>
       (await opened).evaluate(([id, batch]) => (globalThis as unknown as InPage).open.get(id)!.write(batch), [number, given] as const),
+    // Blobs stay in the page that has them; what is in them passes.
+    writeBytes: async (key, bytes) =>
+      (await opened).evaluate(([id, k, text]) => (globalThis as unknown as InPage).open.get(id)!.writeBytes(k, text === undefined ? undefined : new Blob([text])), [
+        number,
+        key,
+        await bytes?.text(),
+      ] as const),
+    loadBytes: async () => {
+      const kept = await (
+        await opened
+      ).evaluate(
+        async (id) => Promise.all([...(await (globalThis as unknown as InPage).open.get(id)!.loadBytes())].map(async ([key, bytes]) => [key, await bytes.text()] as const)),
+        number,
+      );
+      return new Map(kept.map(([key, text]) => [key, new Blob([text])]));
+    },
     erase: async () => (await opened).evaluate((id) => (globalThis as unknown as InPage).open.get(id)!.erase(), number),
     close: async () => (await opened).evaluate((id) => (globalThis as unknown as InPage).open.get(id)!.close(), number),
   };

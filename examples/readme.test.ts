@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
+import type { Entity, Message } from '@kith/protocol';
 import { expect, onTestFinished, test } from 'vitest';
 import { options } from '../packages/server/src/config.ts';
-import { type TestServer, startTestServer } from '../packages/server/test/harness.ts';
+import { type Person, type TestClient, type TestServer, startTestServer } from '../packages/server/test/harness.ts';
 
 const root = path.join(import.meta.dirname, '..');
 const read = (file: string): string => fs.readFileSync(path.join(root, file), 'utf8');
@@ -21,28 +23,57 @@ test('[DO5] every setting stands in the table of README.md, as the code has it',
   expect(written).toEqual(rows);
 });
 
-test('[DO6] the bot in README.md runs as it stands, in at most ten lines', async () => {
-  const [bot = ''] = blocks(read('README.md'), 'js');
-  expect(bot.split('\n').filter((line) => line.trim() !== '').length).toBeLessThanOrEqual(10);
-  await using server = await startTestServer();
+/** Runs a bot out of the page, and waits for it in the Lobby. */
+async function meetBot(code: string): Promise<{ server: TestServer; person: Person; client: TestClient; lobby: string; stop(): Promise<void> }> {
+  const server = await startTestServer();
+  onTestFinished(() => server.close());
   const person = await server.guest('Ann');
   const client = await server.connect(person);
   const { rooms } = await client.call('room.list', {});
   const lobby = rooms[0]!.conversation.id;
   await client.call('room.join', { conversationId: lobby });
-
   // Whatever it says is wanted when this fails.
-  const child = spawn(process.execPath, ['--input-type=module', '-e', bot], { cwd: root, env: { ...process.env, KITH_URL: server.url }, stdio: ['ignore', 'inherit', 'inherit'] });
+  const child = spawn(process.execPath, ['--input-type=module', '-e', code], { cwd: root, env: { ...process.env, KITH_URL: server.url }, stdio: ['ignore', 'inherit', 'inherit'] });
   onTestFinished(() => void child.kill('SIGKILL'));
   const joined = await client.push(({ entities }) => entities.some((it) => it.kind === 'member' && it.userId !== person.id));
   expect(joined.stream).toBe(`conversation:${lobby}`);
-  await client.call('message.send', { conversationId: lobby, clientId: 'to-the-bot-1', type: 'text', text: 'I am not talking to you' });
-  await client.call('message.send', { conversationId: lobby, clientId: 'to-the-bot-2', type: 'text', text: '!echo 你好' });
-  const answer = await client.push(({ entities }) => entities.some((it) => it.kind === 'message' && it.senderId !== person.id));
-  expect(answer.entities[0]).toMatchObject({ text: '你好' });
+  const stop = async (): Promise<void> => {
+    child.kill('SIGTERM');
+    await once(child, 'close');
+  };
+  return { server, person, client, lobby, stop };
+}
 
-  child.kill('SIGTERM');
-  await once(child, 'close');
+/** The next message that somebody else wrote. */
+async function answerTo({ client, person }: { client: TestClient; person: Person }): Promise<Message> {
+  const isAnswer = (it: Entity): it is Message => it.kind === 'message' && it.senderId !== person.id;
+  const { entities } = await client.push((push) => push.entities.some(isAnswer));
+  return entities.find(isAnswer)!;
+}
+
+test('[DO6] the bot in README.md runs as it stands, in at most ten lines', async () => {
+  const [bot = ''] = blocks(read('README.md'), 'js');
+  expect(bot.split('\n').filter((line) => line.trim() !== '').length).toBeLessThanOrEqual(10);
+  const met = await meetBot(bot);
+  const { client, lobby: conversationId } = met;
+  await client.call('message.send', { conversationId, clientId: 'to-the-bot-1', type: 'text', text: 'I am not talking to you' });
+  await client.call('message.send', { conversationId, clientId: 'to-the-bot-2', type: 'text', text: '!echo 你好' });
+  expect(await answerTo(met)).toMatchObject({ text: '你好' });
+  await met.stop();
+});
+
+test('[EX9] the lines on files in README.md, put to the bot there, bring back the file that somebody sends', async () => {
+  const [bot = '', files = ''] = blocks(read('README.md'), 'js');
+  expect(files.trim().split('\n').length).toBeLessThanOrEqual(6);
+  const met = await meetBot(bot + files);
+  const { server, person, client, lobby: conversationId } = met;
+  const bytes = randomBytes(400_000);
+  const { id: fileId } = await server.upload(person, bytes, { name: '照片.raw' });
+  await client.call('message.send', { conversationId, clientId: 'to-the-bot-1', type: 'file', text: '', fileId });
+  const { file, text } = await answerTo(met);
+  expect([file!.name, text]).toEqual(['copy of 照片.raw', '400000 bytes']);
+  expect((await server.download(person, file!.id)).bytes.equals(bytes)).toBe(true);
+  await met.stop();
 });
 
 test.for(['README.md', 'examples/README.md'])('[EX7] the frames in %s can be pasted in the order in which they stand', async (file) => {

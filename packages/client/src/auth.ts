@@ -1,4 +1,5 @@
-import { type ErrorBody, type Params, RequestError, type Result, errorCodes } from '@kith/protocol';
+import type { Params, Result } from '@kith/protocol';
+import { refusalIn } from './refusal.ts';
 import { ConnectionError } from './requests.ts';
 
 export type SignInMethod = 'auth.register' | 'auth.login' | 'auth.guest' | 'auth.exchange';
@@ -29,8 +30,5 @@ async function post(url: string, method: string, params: unknown, options: { fet
     throw new ConnectionError(`${method}: ${error instanceof Error ? error.message : String(error)}`, true);
   }
   if (status === 200) return body;
-  const error = (body as { error?: ErrorBody }).error;
-  if (!error || !(error.code in errorCodes)) throw new ConnectionError(`${method}: answered ${status}`, true);
-  const { code, message, retryable: _, ...extra } = error;
-  throw new RequestError(code, { message, ...extra });
+  throw refusalIn(body) ?? new ConnectionError(`${method}: answered ${status}`, true);
 }

@@ -1,12 +1,15 @@
-import { type Entity, type Message, type MethodName, type Params, type Result, type Signal, type User, conversationStream, entities } from '@kith/protocol';
+import { type Entity, type FileRef, type Message, type MethodName, type Params, type Result, type Signal, type User, conversationStream, entities } from '@kith/protocol';
 import { type Clock, systemClock } from './clock.ts';
 import { Drafts } from './drafts.ts';
 import { Heard } from './heard.ts';
+import { FileDoor } from './file-door.ts';
+import { type FileSource, type SendFileOptions, type UploadOptions, isShownPicture, mediaTypeOf, nameOf } from './file-source.ts';
 import { type Hints, browserHints } from './hints.ts';
 import { Journal } from './journal.ts';
 import { type Connection, Link, answerMs } from './link.ts';
 import { Listeners } from './listeners.ts';
-import { type MessageType, Outbox } from './outbox.ts';
+import { newClientId } from './client-id.ts';
+import { type MessageType, Outbox, type Pending } from './outbox.ts';
 import { MissingMembers } from './missing-members.ts';
 import type { Peers } from './peers.ts';
 import { Presence } from './presence.ts';
@@ -18,7 +21,9 @@ import { type Storage, isReplicaKey } from './storage.ts';
 import { Store } from './store.ts';
 import { type Call, Sync } from './sync.ts';
 import { Timeline } from './timeline.ts';
+import { Pace } from './transfer.ts';
 import { Typing } from './typing.ts';
+import { upload } from './uploads.ts';
 import { type ConversationView, Views } from './views.ts';
 
 export interface ClientOptions {
@@ -32,6 +37,8 @@ export interface ClientOptions {
   storage?: Storage;
   /** Default: the global one. */
   WebSocket?: WebSocketConstructor;
+  /** Default: the global one. Files go up and down by it. */
+  fetch?: typeof fetch;
   /** Default: the browser's events, where there are any. */
   hints?: Hints;
   /** Other clients on the same storage, as `Tabs` are. Default: none. */
@@ -66,6 +73,8 @@ export class Client {
   readonly #missing: MissingMembers;
   readonly #views: Views;
   readonly #link: Link;
+  readonly #door: FileDoor;
+  readonly #pace = new Pace();
   readonly #signals = new Listeners<[Signal]>();
   readonly #messages = new Listeners<[message: Message, isNew: boolean]>();
   readonly #timelines = new Set<Timeline>();
@@ -84,8 +93,10 @@ export class Client {
     this.#replica.onKept.add((kept) => this.#onKept(kept));
     this.#peers = options.peers;
     const shared = { store: this.store, replica: this.#replica, journal: this.#journal, clock: this.#clock, random: this.#random, peers: this.#peers };
+    this.#door = new FileDoor({ url: options.url, token: options.token, fetch: options.fetch ?? ((url, init) => fetch(url, init)), clock: this.#clock });
     this.#outbox = new Outbox({
       ...shared,
+      door: this.#door,
       shownUpTo: (id) => this.#replica.conversation(id)?.hi ?? Infinity,
       onSent: (message) => this.#onSent(message),
       isHeld: (conversationId, clientId) => [...this.store.messages(conversationId)].some((message) => message.clientId === clientId && message.senderId === this.#replica.userId),
@@ -133,6 +144,7 @@ export class Client {
   /** Goes away; what is stored stays. A client that was stopped is not started again: make a new one. */
   async stop(): Promise<void> {
     this.#link.stop();
+    this.#outbox.pause();
     await this.#journal.close();
   }
 
@@ -207,7 +219,7 @@ export class Client {
   // ── Messages ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Unsent messages. */
-  get outbox(): Pick<Outbox, 'pending' | 'retry' | 'discard'> {
+  get outbox(): Pick<Outbox, 'pending' | 'retry' | 'discard' | 'bytes' | 'pauseFile' | 'resumeFile'> {
     return this.#outbox;
   }
 
@@ -219,7 +231,7 @@ export class Client {
    */
   send(conversationId: string, body: { type?: MessageType; text: string }): string {
     this.#typing.sent(conversationId);
-    return this.#outbox.add(conversationId, { type: body.type ?? 'text', text: body.text });
+    return this.#outbox.add(conversationId, { type: body.type ?? 'text', text: body.text }).clientId;
   }
 
   /** @throws forbidden, not_found, too_late */
@@ -263,6 +275,63 @@ export class Client {
     return this.#messages.add(fn);
   }
 
+  // ── Files ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Sends a file in a message of its own: it is in the timeline when this returns, its bytes are in storage before any of
+   * them leaves, and it arrives exactly once and whole, whatever happens in between. Files of one conversation keep their
+   * order; text that was written after one does not wait for it. `outbox` pauses it, takes it back and tries it again.
+   */
+  sendFile(conversationId: string, source: FileSource, options: SendFileOptions = {}): Pending {
+    const { type, text = '', ...file } = options;
+    const mediaType = mediaTypeOf(source);
+    this.#typing.sent(conversationId);
+    return this.#outbox.add(
+      conversationId,
+      {
+        type: type ?? (isShownPicture(mediaType) ? 'image' : 'file'),
+        text,
+        file: { name: nameOf(source), size: source.bytes.size, type: mediaType, ...file, state: 'waiting', sent: 0 },
+      },
+      source.bytes,
+    );
+  }
+
+  /**
+   * Uploads a file that no message carries yet: a picture of oneself, one to forward. What nothing uses within a day goes.
+   *
+   * @throws RequestError the server refused; ConnectionError it could not be reached several times; the reason of `signal`
+   */
+  upload(source: FileSource, options: UploadOptions = {}): Promise<FileRef> {
+    const { conversationId, original, onSent, signal, ...measures } = options;
+    const type = mediaTypeOf(source);
+    const reserve = {
+      ...(conversationId !== undefined && { conversationId }),
+      clientId: newClientId(),
+      name: nameOf(source),
+      ...(type !== '' && { type }),
+      ...(original && { original }),
+    };
+    return upload(
+      { bytes: source.bytes, reserve, measures },
+      { call: (method, params) => this.call(method, params), door: this.#door, pace: this.#pace, clock: this.#clock, random: this.#random, onSent, signal },
+    );
+  }
+
+  /** Where a file is. @param size  Of a picture or video: scaled down to that. */
+  fileUrl(file: Pick<FileRef, 'id' | 'name'>, size?: 'small' | 'large'): string {
+    return this.#door.urlOf(file, size);
+  }
+
+  /**
+   * Fetches a file: `await (await client.download(file)).blob()` has it as a whole, `.body` is a stream of it.
+   *
+   * @throws RequestError not_found: gone, or not for this person; ConnectionError no answer
+   */
+  download(file: Pick<FileRef, 'id' | 'name'>, options: { size?: 'small' | 'large'; signal?: AbortSignal } = {}): Promise<Response> {
+    return this.#door.get(this.fileUrl(file, options.size), options.signal);
+  }
+
   // ── Fleeting ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Call it on every key that is pressed. */
@@ -288,6 +357,7 @@ export class Client {
 
   async #start(): Promise<void> {
     const entries = await this.#journal.load();
+    const bytes = await this.#journal.loadBytes();
     if (entries.get('format') !== replicaFormat) {
       for (const key of [...entries.keys()].filter(isReplicaKey)) {
         entries.delete(key);
@@ -297,7 +367,7 @@ export class Client {
     }
     this.#replica.userId = entries.get('owner') as string | undefined;
     this.#replica.load(entries);
-    this.#outbox.load(entries);
+    this.#outbox.load(entries, bytes);
     this.drafts.load(entries);
     this.#reads.load(entries);
     this.#heard.load(entries);

@@ -19,6 +19,7 @@
 export { type SignInMethod, signIn } from './auth.ts';
 export { Client, type ClientOptions } from './client.ts';
 export type { Drafts } from './drafts.ts';
+export type { FileSource, SendFileOptions, UploadOptions } from './file-source.ts';
 export { newClientId } from './client-id.ts';
 export { type Clock, systemClock } from './clock.ts';
 export { type FileSize, fileUrl } from './files.ts';
@@ -35,4 +36,5 @@ export type { Batch, Change, Storage, Written } from './storage.ts';
 export type { Changed, ChangedKind, Store } from './store.ts';
 export { Tabs, type TabsOptions, canShareTabs } from './tabs.ts';
 export { type Timeline, type TimelineItem, isPending, itemKey } from './timeline.ts';
+export type { PendingFile, PendingWithFile } from './uploads.ts';
 export type { ConversationView } from './views.ts';

@@ -39,6 +39,23 @@ export class Journal {
     this.#timer ??= this.#clock.setTimeout(() => void this.flush(), flushMs);
   }
 
+  /** Resolves when they are on disk, or cannot be: they then go with the page. `undefined` deletes. */
+  async putBytes(key: string, bytes: Blob | undefined): Promise<void> {
+    if (this.#closed) return;
+    try {
+      await this.#storage.writeBytes(key, bytes);
+    } catch (error) {
+      console.warn('kith: cannot keep the bytes of a file', error);
+    }
+  }
+
+  loadBytes(): Promise<Map<string, Blob>> {
+    return this.#storage.loadBytes().catch((error: unknown) => {
+      console.warn('kith: cannot read the bytes of unsent files', error);
+      return new Map<string, Blob>();
+    });
+  }
+
   /** Resolves when all that was put before is on disk, or cannot be: a full disk stops nobody from chatting. */
   flush(): Promise<void> {
     this.#cancel();

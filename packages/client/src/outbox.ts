@@ -1,10 +1,12 @@
 import { type ErrorBody, type Message, RequestError } from '@kith/protocol';
 import { type Clock, fullJitter } from './clock.ts';
 import { newClientId } from './client-id.ts';
+import type { FileDoor } from './file-door.ts';
 import type { Journal } from './journal.ts';
 import type { Peers } from './peers.ts';
 import type { Store } from './store.ts';
 import type { Call } from './sync.ts';
+import { type PendingFile, type PendingWithFile, Uploads, retryAfter } from './uploads.ts';
 
 export type MessageType = Exclude<Message['type'], 'system'>;
 
@@ -14,7 +16,9 @@ export interface Pending {
   clientId: string;
   conversationId: string;
   type: MessageType;
+  /** With a file its caption. */
   text: string;
+  file?: PendingFile;
   /** By this device's clock. */
   addedAt: number;
   /** waiting: goes out by itself. failed: for good, see `error`. asking: too old to go out without being asked for. */
@@ -27,14 +31,14 @@ export interface Pending {
 }
 
 /** What the outboxes of one storage tell each other: how an entry stands now, that the server has it as this, that it was given up. */
-type Word = { keep: Pending } | { stored: Message; clientId: string } | { gone: string };
+type Word = { keep: Pending; bytes?: Blob } | { stored: Message; clientId: string } | { gone: string };
 
 /** Milliseconds after which an unsent message found at start is not sent without asking. */
 export const askAfterMs = 3_600_000;
 
 /**
  * Unsent messages: on disk before they go out, in order within a conversation, conversations independent of each other,
- * the same client id however often they are tried.
+ * the same client id however often they are tried. A file is uploaded first, and what was written after it passes it meanwhile.
  */
 export class Outbox {
   readonly #store: Store;
@@ -53,6 +57,11 @@ export class Outbox {
   /** Confirmed ones among the entries, as the server has them: something before them has not arrived yet. */
   readonly #stored = new Map<string, Message>();
   readonly #sleeping = new Set<() => void>();
+  /** Of files that are not sent yet. `kept` resolves when storage has them, or cannot. */
+  readonly #bytes = new Map<string, { bytes: Blob; kept: Promise<void> }>();
+  readonly #uploads: Uploads;
+  /** Files that were gone when their message came, and are uploaded once more. */
+  readonly #again = new Set<string>();
   #lastOrder = 0;
   /** Set while there is a connection. */
   #call: Call | undefined;
@@ -62,6 +71,7 @@ export class Outbox {
     journal: Journal;
     clock: Clock;
     random: () => number;
+    door: FileDoor;
     /** The newest message that can be shown; of a conversation that is not held, all that can ever be is shown: Infinity. */
     shownUpTo(conversationId: string): number;
     /** The server has it, as this. */
@@ -80,12 +90,49 @@ export class Outbox {
     this.#peers = options.peers;
     this.#peers?.onTold('outbox', (word: Word) => this.#onTold(word));
     this.#peers?.onLead(() => this.#pumpAll());
+    this.#uploads = new Uploads({
+      ...options,
+      entries: {
+        list: () => (this.#leads ? this.pending().filter(isUploading) : []),
+        find: (clientId) => this.#withFile(clientId),
+        bytes: async (clientId) => {
+          const found = this.#bytes.get(clientId);
+          await found?.kept;
+          return found?.bytes;
+        },
+        change: (clientId, file) => this.#changeFile(clientId, file),
+        fail: (clientId, error) => {
+          this.#changeFile(clientId, { state: 'waiting' });
+          const entry = this.#entries.get(clientId);
+          if (entry) this.#fail(entry, error);
+        },
+      },
+    });
   }
 
   /** Unsent messages in the order of sending. */
   pending(conversationId?: string): Pending[] {
     const all = [...this.#entries.values()].sort((a, b) => a.order - b.order);
     return conversationId === undefined ? all : all.filter((entry) => entry.conversationId === conversationId);
+  }
+
+  /** The bytes of a file that is not sent yet, to show it from. */
+  bytes(clientId: string): Blob | undefined {
+    return this.#bytes.get(clientId)?.bytes;
+  }
+
+  /** Lets an upload rest until it is resumed, over restarts too. What waits behind it passes it. */
+  pauseFile(clientId: string): void {
+    const entry = this.#withFile(clientId);
+    if (!entry || !isUploading(entry)) return;
+    this.#uploads.stop(clientId);
+    this.#changeFile(clientId, { state: 'paused' });
+  }
+
+  resumeFile(clientId: string): void {
+    if (this.#withFile(clientId)?.file.state !== 'paused') return;
+    this.#changeFile(clientId, { state: 'waiting' });
+    this.#uploads.pump();
   }
 
   /** Sends a failed or an old one after all, after what waits already. */
@@ -95,6 +142,7 @@ export class Outbox {
     this.#entries.delete(clientId);
     const { error: _, ...rest } = entry;
     this.#change({ ...rest, state: 'waiting', order: this.#nextOrder() });
+    this.#again.delete(clientId);
     this.#pump(entry.conversationId);
   }
 
@@ -102,13 +150,14 @@ export class Outbox {
   discard(clientId: string): Pending | undefined {
     const entry = this.#entries.get(clientId);
     if (!entry) return undefined;
+    this.#dropUpload(entry);
     this.#forget(entry);
     this.#tell({ gone: clientId });
     return entry;
   }
 
   /** @internal */
-  load(entries: Map<string, unknown>): void {
+  load(entries: Map<string, unknown>, bytes: Map<string, Blob>): void {
     const found = [...entries].filter(([key]) => key.startsWith('outbox/')).map(([, value]) => value as Pending);
     const tooOld = this.#clock.now() - askAfterMs;
     for (const entry of found.sort((a, b) => a.order - b.order)) {
@@ -116,18 +165,26 @@ export class Outbox {
       // Another tab has told of it meanwhile, or it was sent and this one was not told.
       if (this.#entries.has(entry.clientId)) continue;
       if (this.#isHeld(entry.conversationId, entry.clientId)) this.#journal.put(`outbox/${entry.clientId}`, undefined);
-      else this.#keep(entry.state === 'waiting' && entry.addedAt < tooOld ? { ...entry, state: 'asking' } : entry);
+      else {
+        const kept = bytes.get(entry.clientId);
+        if (kept) this.#bytes.set(entry.clientId, { bytes: kept, kept: Promise.resolve() });
+        const movedAt = Math.max(entry.addedAt, entry.file?.sentAt ?? 0);
+        this.#keep(entry.state === 'waiting' && movedAt < tooOld ? { ...entry, state: 'asking' } : entry);
+      }
     }
+    for (const clientId of bytes.keys()) if (!this.#entries.has(clientId)) void this.#journal.putBytes(clientId, undefined);
   }
 
   /** @internal */
-  add(conversationId: string, body: { type: MessageType; text: string }): string {
+  add(conversationId: string, body: { type: MessageType; text: string; file?: PendingFile }, bytes?: Blob): Pending {
     const clientId = newClientId();
-    this.#change({ clientId, conversationId, ...body, addedAt: this.#clock.now(), state: 'waiting', afterSeq: this.#shownUpTo(conversationId), order: this.#nextOrder() });
+    if (bytes) this.#keepBytes(clientId, bytes);
+    const entry: Pending = { clientId, conversationId, ...body, addedAt: this.#clock.now(), state: 'waiting', afterSeq: this.#shownUpTo(conversationId), order: this.#nextOrder() };
+    this.#change(entry, bytes);
     // The page may be closed the next moment.
     void this.#journal.flush();
     this.#pump(conversationId);
-    return clientId;
+    return entry;
   }
 
   /** @internal There is a connection: everything that waits goes out. */
@@ -135,11 +192,13 @@ export class Outbox {
     this.#call = call;
     for (const wake of [...this.#sleeping]) wake();
     this.#pumpAll();
+    this.#uploads.connect(call);
   }
 
   /** @internal */
   pause(): void {
     this.#call = undefined;
+    this.#uploads.disconnect();
   }
 
   /** @internal The server has it. It stays in its place until the stored message can be shown. @returns Whether that is news. */
@@ -162,12 +221,13 @@ export class Outbox {
 
   /** @internal */
   clear(): void {
+    for (const { clientId } of this.#entries.values()) this.#uploads.stop(clientId);
     for (const entry of this.#entries.values()) this.#forget(entry);
   }
 
   /** @internal Another tab has just opened, and this one leads. */
   tellAll(): void {
-    for (const entry of this.#entries.values()) if (!this.#stored.has(entry.clientId)) this.#tell({ keep: entry });
+    for (const entry of this.#entries.values()) if (!this.#stored.has(entry.clientId)) this.#tell({ keep: entry, ...this.#bytesOf(entry.clientId) });
   }
 
   #onTold(word: Word): void {
@@ -176,14 +236,18 @@ export class Outbox {
       this.#lastOrder = Math.max(this.#lastOrder, entry.order);
       if (this.#stored.has(entry.clientId) || this.#isHeld(entry.conversationId, entry.clientId)) return;
       // Its writer keeps it too, but may be closed before it is sent.
+      if (word.bytes && !this.#bytes.has(entry.clientId)) this.#keepBytes(entry.clientId, word.bytes, this.#leads);
       this.#keep(entry, this.#leads);
+      if (entry.file && !isUploading(entry)) this.#uploads.stop(entry.clientId);
       this.#pump(entry.conversationId);
     } else if ('stored' in word) {
       this.#onSent(word.stored);
       this.stored(word.clientId, word.stored);
     } else {
       const entry = this.#entries.get(word.gone);
-      if (entry) this.#forget(entry);
+      if (!entry) return;
+      if (this.#leads) this.#dropUpload(entry);
+      this.#forget(entry);
     }
   }
 
@@ -200,6 +264,7 @@ export class Outbox {
   }
 
   #pump(conversationId: string): void {
+    this.#uploads.pump();
     if (this.#busy.has(conversationId) || !this.#call || !this.#leads) return;
     this.#busy.add(conversationId);
     void this.#sendAll(conversationId).finally(() => {
@@ -217,9 +282,11 @@ export class Outbox {
       const call = this.#call;
       if (!call || !this.#leads) return;
       if (this.#entries.get(entry.clientId) !== entry) continue;
-      const { clientId, type, text } = entry;
+      const { clientId, text, file } = entry;
+      // What was called a picture is none that the server shows.
+      const type = entry.type === 'image' && !file?.ref?.type.startsWith('image/') ? 'file' : entry.type;
       try {
-        const { message } = await call('message.send', { conversationId, clientId, type, text });
+        const { message } = await call('message.send', { conversationId, clientId, type, text, ...(file?.ref && { fileId: file.ref.id }) });
         this.#onSent(message);
         this.stored(clientId, message);
         this.#tell({ stored: message, clientId });
@@ -228,7 +295,8 @@ export class Outbox {
         const refused = error instanceof RequestError ? error : undefined;
         if (refused && !refused.retryable && refused.code !== 'unauthenticated') {
           const current = this.#entries.get(clientId);
-          if (current) this.#fail(current, refused.toBody());
+          if (current && file && (refused.code === 'not_found' || refused.code === 'incomplete') && !this.#again.has(clientId)) this.#uploadAgain(clientId);
+          else if (current) this.#fail(current, refused.toBody());
           attempt = 0;
           continue;
         }
@@ -236,8 +304,8 @@ export class Outbox {
         if (refused?.code === 'unauthenticated' && this.#call === call) this.#call = undefined;
         if (this.#call !== call) return;
         // A limit on rate says itself when to come back; trouble gets longer and longer pauses.
-        const after = refused?.extra.retryAfterMs;
-        await this.#pauseFor(refused?.code === 'rate_limited' && after !== undefined ? after * (1 + this.#random()) : Math.max(after ?? 0, fullJitter(attempt++, this.#random)));
+        await this.#pauseFor(refused ? retryAfter(refused, attempt, this.#random) : fullJitter(attempt, this.#random));
+        attempt += 1;
       }
     }
   }
@@ -261,17 +329,56 @@ export class Outbox {
     return this.#lastOrder;
   }
 
+  /** Files keep their order among themselves; one that is not at the server yet holds up nothing else. */
   #next(conversationId: string): Pending | undefined {
-    return this.pending(conversationId).find((entry) => entry.state === 'waiting' && !this.#stored.has(entry.clientId));
+    let fileAhead = false;
+    for (const entry of this.pending(conversationId)) {
+      if (entry.state !== 'waiting' || this.#stored.has(entry.clientId)) continue;
+      if (!entry.file || (entry.file.state === 'stored' && !fileAhead)) return entry;
+      fileAhead ||= entry.file.state !== 'paused';
+    }
+    return undefined;
+  }
+
+  #withFile(clientId: string): PendingWithFile | undefined {
+    const entry = this.#entries.get(clientId);
+    return entry?.file && (entry as PendingWithFile);
+  }
+
+  #changeFile(clientId: string, part: Partial<PendingFile>): void {
+    const entry = this.#withFile(clientId);
+    if (!entry) return;
+    this.#change({ ...entry, file: { ...entry.file, ...part } });
+    if (part.state === 'stored' || part.state === 'paused') this.#pump(entry.conversationId);
+  }
+
+  /** The server kept it for a day, and the message did not come. */
+  #uploadAgain(clientId: string): void {
+    this.#again.add(clientId);
+    this.#changeFile(clientId, { state: 'waiting', sent: 0, place: undefined, ref: undefined });
+    this.#uploads.pump();
+  }
+
+  #dropUpload(entry: Pending): void {
+    if (entry.file && !this.#stored.has(entry.clientId)) this.#uploads.drop(entry as PendingWithFile);
+  }
+
+  #keepBytes(clientId: string, bytes: Blob, write = true): void {
+    this.#bytes.set(clientId, { bytes, kept: write ? this.#journal.putBytes(clientId, bytes) : Promise.resolve() });
+  }
+
+  #bytesOf(clientId: string): { bytes?: Blob } {
+    const found = this.#bytes.get(clientId);
+    return found ? { bytes: found.bytes } : {};
   }
 
   #fail(entry: Pending, error: ErrorBody): void {
     this.#change({ ...entry, state: 'failed', error });
   }
 
-  #change(entry: Pending): void {
+  #change(entry: Pending, bytes?: Blob): void {
     this.#keep(entry);
-    this.#tell({ keep: entry });
+    this.#tell({ keep: entry, ...(bytes && { bytes }) });
   }
 
   #keep(entry: Pending, write = true): void {
@@ -283,7 +390,12 @@ export class Outbox {
   #forget(entry: Pending): void {
     this.#entries.delete(entry.clientId);
     this.#stored.delete(entry.clientId);
+    this.#again.delete(entry.clientId);
+    if (entry.file) void this.#journal.putBytes(entry.clientId, undefined);
+    this.#bytes.delete(entry.clientId);
     this.#journal.put(`outbox/${entry.clientId}`, undefined);
     this.#store.touch('outbox', entry.conversationId);
   }
 }
+
+const isUploading = (entry: Pending): entry is PendingWithFile => entry.state === 'waiting' && (entry.file?.state === 'waiting' || entry.file?.state === 'sending');

@@ -25,6 +25,7 @@ export function idbStorage(name: string): Storage {
   let database: Promise<IDBPDatabase> | undefined;
   /** Changes when everything was erased: what this tab knows is of a life before that. */
   let life: unknown;
+  let bytesLife: unknown;
   /** The open database, and whether the right to write the replica was ours when we last looked. */
   let current: IDBPDatabase | undefined;
   let mine = false;
@@ -107,12 +108,29 @@ export function idbStorage(name: string): Storage {
       return written;
     },
 
+    async writeBytes(key: string, bytes: Blob | undefined) {
+      const transaction = begin(await open(), 'bytes');
+      const { store, done } = transaction;
+      if ((await store.get(erasedKey)) === bytesLife) (bytes ? store.put(bytes, `bytes/${key}`) : store.delete(`bytes/${key}`)).catch(() => {});
+      await done;
+    },
+
+    async loadBytes() {
+      const transaction = begin(await open(), 'bytes');
+      const [keys, values] = await Promise.all([transaction.store.getAllKeys(), transaction.store.getAll()]);
+      const kept = new Map(keys.map((key, i) => [String(key), values[i] as unknown]));
+      bytesLife = kept.get(erasedKey);
+      kept.delete(erasedKey);
+      return new Map([...kept].map(([key, value]) => [key.slice('bytes/'.length), value as Blob]));
+    },
+
     async erase() {
       const db = await open();
       unwritten.clear();
-      const transaction = begin(db);
-      life = randomName();
-      await Promise.all([transaction.store.clear(), transaction.store.put(life, erasedKey), transaction.done]);
+      life = bytesLife = randomName();
+      const transaction = db.transaction(['kept', 'bytes'], 'readwrite');
+      const stores = [transaction.objectStore('kept'), transaction.objectStore('bytes')];
+      await Promise.all([...stores.flatMap((store) => [store.clear(), store.put(life, erasedKey)]), transaction.done]);
     },
 
     async close() {
@@ -131,8 +149,8 @@ export function idbStorage(name: string): Storage {
 }
 
 /** A transaction that is aborted tells all its requests and its end; whoever waits for one of them has heard of it. */
-function begin(db: IDBPDatabase) {
-  const transaction = db.transaction('kept', 'readwrite');
+function begin(db: IDBPDatabase, name: 'kept' | 'bytes' = 'kept') {
+  const transaction = db.transaction(name, 'readwrite');
   transaction.done.catch(() => {});
   return transaction;
 }
@@ -167,7 +185,11 @@ const randomName = (): string => Array.from(crypto.getRandomValues(new Uint8Arra
 
 function openDatabase(name: string, onLost: () => void): Promise<IDBPDatabase> {
   const callbacks: OpenDBCallbacks<unknown> = {
-    upgrade: (db) => void db.createObjectStore('kept'),
+    upgrade(db, from) {
+      if (from < 1) db.createObjectStore('kept');
+      // Of their own, so that a transaction which writes a large file holds up nothing.
+      db.createObjectStore('bytes');
+    },
     // A newer version of the app in another tab, or the user clears the site's data: step aside.
     blocking(_current, _blocked, event) {
       (event.target as IDBDatabase).close();
@@ -175,5 +197,5 @@ function openDatabase(name: string, onLost: () => void): Promise<IDBPDatabase> {
     },
     terminated: onLost,
   };
-  return openDB(name, 1, callbacks);
+  return openDB(name, 2, callbacks);
 }

@@ -88,6 +88,31 @@ export function storageContract(name: string, open: (place: string) => Storage, 
       expect(await open(at).load()).toEqual(new Map([['owner', 'you']]));
     });
 
+    test('[UP2] bytes of files are kept apart from the table until they are deleted or all is erased', async () => {
+      const at = place();
+      const first = open(at);
+      await first.load();
+      expect(await first.loadBytes()).toEqual(new Map());
+      for (const key of ['one', 'two', 'three']) await first.writeBytes(key, new Blob([`bytes of ${key}`]));
+      await first.writeBytes('two', undefined);
+      await first.write({ changes: [['outbox/one', 1]], replica: [] });
+      await first.close();
+      const second = open(at);
+      expect(await second.load()).toEqual(new Map([['outbox/one', 1]]));
+      const kept = await second.loadBytes();
+      expect((await Promise.all([...kept].map(async ([key, bytes]) => [key, await bytes.text()]))).sort()).toEqual([
+        ['one', 'bytes of one'],
+        ['three', 'bytes of three'],
+      ]);
+      await second.erase();
+      await second.writeBytes('four', new Blob(['of the next']));
+      await second.close();
+      const third = open(at);
+      await third.load();
+      expect([...(await third.loadBytes()).keys()]).toEqual(['four']);
+      await third.close();
+    });
+
     // A storage of one process has no tabs.
     if (!shared) return;
 
@@ -144,13 +169,17 @@ export function storageContract(name: string, open: (place: string) => Storage, 
       const [one, two] = [open(at), open(at)];
       await one.load();
       await two.load();
+      await two.loadBytes();
       await one.write({ changes: [['owner', 'me']], replica: [['entity/a', 1]] });
       await one.erase();
       await one.close();
       expect(await two.write({ changes: [['draft/c1', 'mine']], replica: [['entity/a', 1]] })).toBe('elsewhere');
       expect(await two.write({ changes: [], replica: [['entity/a', 1]], whole: true })).toBe('elsewhere');
+      await two.writeBytes('c1', new Blob(['mine']));
       await two.close();
-      expect(await open(at).load()).toEqual(new Map());
+      const three = open(at);
+      expect(await three.load()).toEqual(new Map());
+      expect(await three.loadBytes()).toEqual(new Map());
     });
   });
 }

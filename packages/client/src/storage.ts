@@ -17,6 +17,15 @@ export interface Storage {
   /** Told of each change at once, ahead of its batch: keeps what is new for the next `load`, should this page go before it is written. */
   note?(change: Change): void;
 
+  /**
+   * Keeps the bytes of a file until it is sent, or deletes them: `undefined`. Apart from the table: they are large, nothing
+   * that is written waits for them, and where there is no room for them there may be room for all else.
+   */
+  writeBytes(key: string, bytes: Blob | undefined): Promise<void>;
+
+  /** All bytes that are kept. What they were read from may have changed since, or be gone. */
+  loadBytes(): Promise<Map<string, Blob>>;
+
   /** Deletes everything. */
   erase(): Promise<void>;
 

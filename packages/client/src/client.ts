@@ -182,7 +182,7 @@ export class Client {
   async call<M extends MethodName>(method: M, params: Params<M>, options: { timeoutMs?: number } = {}): Promise<Result<M>> {
     const result = await this.#link.call(method, params, options.timeoutMs ?? answerMs);
     // A page of history belongs to nobody's window: who asked for it has it.
-    if (method !== 'message.history') this.#replica.merge(entitiesIn(result));
+    if (method !== 'message.history' && method !== 'message.media') this.#replica.merge(entitiesIn(result));
     return result;
   }
 

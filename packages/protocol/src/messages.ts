@@ -70,4 +70,11 @@ export const messageMethods = {
     z.object({ messages: z.array(message), before: z.boolean(), after: z.boolean() }),
     { rate: 'sync' },
   ),
+  'message.media': method(
+    'What was shared in a conversation: pictures and videos, other files, spoken messages, or links. From the newest on, or before a seq.',
+    z.strictObject({ conversationId, kind: z.enum(['media', 'files', 'voice', 'links']), before: z.optional(f.seq), limit: f.pageLimit }),
+    /** Descending by seq. `before`: whether there are older ones. */
+    z.object({ messages: z.array(message), before: z.boolean() }),
+    { rate: 'sync' },
+  ),
 };

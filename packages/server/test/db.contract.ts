@@ -1,9 +1,11 @@
 import { RequestError } from '@kith/protocol';
+import type { Kysely } from 'kysely';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Config } from '../src/config.ts';
 import type { Publication } from '../src/core/core.ts';
 import { commit } from '../src/core/streams.ts';
 import type { Database, Query } from '../src/db/db.ts';
+import { up as shareOld } from '../src/db/migrations/0013_shared.ts';
 import { openDatabase } from '../src/db/open.ts';
 import type { MessagesTable } from '../src/db/schema.ts';
 import { from, runScript } from './crash-child.ts';
@@ -311,6 +313,31 @@ export function databaseContract(engine: string, makePlace: () => Promise<Place>
       }
     });
 
+    test('[DB14] what was written before is found among the files of its conversation', async () => {
+      const db = await open(await place());
+      const file = (name: string, type: string) => ({ file_id: name, file: JSON.stringify({ id: name, name, size: 1, type }) });
+      const rows: Partial<MessagesTable>[] = [
+        { type: 'image', ...file('a.png', 'image/png') },
+        { type: 'file', ...file('a.mp4', 'video/mp4') },
+        { type: 'file', ...file('"type":"video/x".txt', 'text/plain') },
+        { type: 'voice', ...file('a.ogg', 'audio/ogg') },
+        { text: 'see kith' },
+        { type: 'image', deleted_at: 1 },
+      ];
+      const found = await db.write([], async (q) => {
+        // As it was before.
+        await q.schema.dropIndex('messages_shared').execute();
+        await q.schema.alterTable('messages').dropColumn('shared').execute();
+        for (const [at, row] of rows.entries()) {
+          const { shared: _, ...before } = message({ id: `${at}`, seq: at + 1, ...row });
+          await q.insertInto('messages').values(before).execute();
+        }
+        await shareOld(q as unknown as Kysely<unknown>);
+        return q.selectFrom('messages').select('shared').orderBy('seq').execute();
+      });
+      expect(found.map(({ shared }) => shared)).toEqual(['media', 'media', 'files', 'voice', null, null]);
+    });
+
     test('[DB12] a database of a newer program is refused in words, and left as it is', async () => {
       const config = await place();
       const db = await openDatabase(config);
@@ -357,6 +384,7 @@ export function message(row: Partial<MessagesTable>): MessagesTable {
     event: null,
     file_id: null,
     file: null,
+    shared: null,
     link_url: null,
     link: null,
     link_file_id: null,

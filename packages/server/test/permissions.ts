@@ -105,6 +105,7 @@ export const matrix: { [M in MethodName]: Row<M> } = {
   'message.delete': { params: ({ annasMessage }) => ({ messageId: annasMessage }), expect: ['forbidden', 'not_found', 'not_found', 'forbidden'] },
   'message.hide': { params: ({ annasMessage }) => ({ messageId: annasMessage }), expect: ['ok', 'not_found', 'not_found', 'ok'] },
   'message.history': { params: ({ conversationId }) => ({ conversationId }), expect: insiders },
+  'message.media': { params: ({ conversationId }) => ({ conversationId, kind: 'media' }), expect: insiders },
 
   'file.reserve': {
     params: ({ conversationId }) => ({ conversationId, name: 'notes.txt', size: 10 }),

@@ -73,6 +73,20 @@ describe.each(engines)('plans on %s', (engine) => {
     { what: 'the page of history before a place', by: 'message.history', sql: /from "messages" where .*"seq" < .* order by "seq" desc/, table: 'messages', index: 'messages_seq' },
     { what: 'the page of history after a place', by: 'message.history', sql: /from "messages" where .*"seq" > .* order by "seq" limit/, table: 'messages', index: 'messages_seq' },
     { what: 'the place of a time in the history', by: 'message.history', sql: /select "at" from "messages" where .*"seq" = /, table: 'messages', index: 'messages_seq' },
+    {
+      what: 'the links of a conversation',
+      by: 'message.media',
+      sql: /from "messages" where .*"link_url" is not null order by "seq" desc/,
+      table: 'messages',
+      index: 'messages_conversation_link',
+    },
+    {
+      what: 'the files of a conversation',
+      by: 'message.media',
+      sql: /from "messages" where .*"shared" = .* order by "seq" desc/,
+      table: 'messages',
+      index: 'messages_shared',
+    },
     { what: 'the latest messages of a snapshot', by: 'stream.snapshot', sql: /from "messages" .*order by "seq" desc/, table: 'messages', index: 'messages_seq' },
     {
       what: 'messages changed since a version',
@@ -142,6 +156,8 @@ async function readEverything(stage: Stage): Promise<void> {
   await bert.ask('message.history', { conversationId, after: 2 });
   await bert.ask('message.history', { conversationId, around: 3 });
   await bert.ask('message.history', { conversationId, at: 0 });
+  await bert.ask('message.media', { conversationId, kind: 'links' });
+  await bert.ask('message.media', { conversationId, kind: 'media', before: 4 });
   await bert.ask('member.list', { conversationId });
   await bert.ask('member.list', { conversationId, after: anna.id, limit: 2 });
   await bert.ask('member.list', { conversationId, userIds: [anna.id] });

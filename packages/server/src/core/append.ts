@@ -3,6 +3,7 @@ import { type FileRef, type Message, conversationStream, firstLink } from '@kith
 import type { MessagesTable } from '../db/schema.ts';
 import { newId } from './context.ts';
 import { toMessage } from './entities.ts';
+import { sharedAs } from './shared.ts';
 import type { Commit } from './streams.ts';
 
 export interface Draft {
@@ -42,6 +43,7 @@ export async function append(c: Commit, draft: Draft): Promise<Message | undefin
     link: null,
     link_file_id: null,
     link_off: 0,
+    shared: sharedAs(draft),
   };
   const written = await c.q
     .insertInto('messages')

@@ -146,7 +146,7 @@ export async function letGoOfAll(c: Commit, conversationId: string): Promise<voi
     .where('file_id', 'is not', null)
     .orderBy('file_id')
     .execute();
-  await c.q.updateTable('messages').set({ file_id: null, file: null }).where('conversation_id', '=', conversationId).where('file_id', 'is not', null).execute();
+  await c.q.updateTable('messages').set({ file_id: null, file: null, shared: null }).where('conversation_id', '=', conversationId).where('file_id', 'is not', null).execute();
   for (let from = 0; from < rows.length; from += chunk)
     await dropUnless(
       c,

@@ -9,6 +9,7 @@ import * as files from './migrations/0006_files.ts';
 import * as media from './migrations/0007_media.ts';
 import * as heard from './migrations/0009_heard.ts';
 import * as links from './migrations/0010_links.ts';
+import * as shared from './migrations/0013_shared.ts';
 
 /** In the order they run. A released one is never changed. */
 const migrations = {
@@ -21,6 +22,7 @@ const migrations = {
   '0007_media': media,
   '0009_heard': heard,
   '0010_links': links,
+  '0013_shared': shared,
 };
 
 /** @throws DatabaseError when a migration fails, or the database was made by a newer program */

@@ -156,6 +156,8 @@ export interface MessagesTable {
   link_file_id: string | null;
   /** The sender does not want a preview of this link. */
   link_off: Flag;
+  /** As what its file is listed in the conversation; null again once it is recalled. */
+  shared: 'media' | 'files' | 'voice' | null;
 }
 
 /** Absent: the defaults of features/settings.ts. */

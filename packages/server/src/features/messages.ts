@@ -10,7 +10,7 @@ import type { MessagesTable } from '../db/schema.ts';
 
 const hourMs = 3_600_000;
 
-export const messages: Handlers<'message.send' | 'message.edit' | 'message.delete' | 'message.history'> = {
+export const messages: Handlers<'message.send' | 'message.edit' | 'message.delete' | 'message.history' | 'message.media'> = {
   async 'message.send'(context, { conversationId, clientId, type, text, fileId }) {
     const { userId } = context;
     const withFile = type === 'image' || type === 'file' || type === 'voice';
@@ -58,7 +58,7 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
       if (row.sender_id !== context.userId && !moderates) throw new RequestError('forbidden');
       if (row.sender_id === context.userId && !moderates) requireInTime(context, row);
       await letGo(c, row);
-      return { text: '', file: null, link_url: null, deleted_at: c.now, deleted_by: context.userId };
+      return { text: '', file: null, shared: null, link_url: null, deleted_at: c.now, deleted_by: context.userId };
     }),
 
   async 'message.history'(context, { conversationId, before, after, around, at, limit = 50 }) {
@@ -70,6 +70,24 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
       if (after !== undefined) return readAfter(q, conversationId, after, limit);
       if (at !== undefined) return readAround(q, conversationId, await findSeqAt(q, conversationId, at), limit);
       return readBefore(q, conversationId, before ?? Number.MAX_SAFE_INTEGER, limit);
+    });
+  },
+
+  async 'message.media'(context, { conversationId, kind, before = Number.MAX_SAFE_INTEGER, limit = 50 }) {
+    return context.read(async (q) => {
+      await requireMember(q, conversationId, context.userId);
+      const rows = await q
+        .selectFrom('messages')
+        .selectAll()
+        .where('conversation_id', '=', conversationId)
+        .where('seq', '<', before)
+        .$if(kind === 'links', (query) => query.where('link_url', 'is not', null))
+        .$if(kind !== 'links', (query) => query.where('shared', '=', kind as 'media'))
+        .orderBy('seq', 'desc')
+        .limit(limit + 1)
+        .execute();
+      const found = withinPage(rows.slice(0, limit));
+      return { messages: found.map(toMessage), before: found.length < rows.length };
     });
   },
 };

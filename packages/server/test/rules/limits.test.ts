@@ -291,8 +291,8 @@ const proofs: { [L in LimitName]: Proof } = {
     await place.fill(conversationId, anna, limits.historyPage + 1);
     const page = await anna.call('message.history', { conversationId, limit: limits.historyPage });
     expect([page.messages.length, page.before]).toEqual([limits.historyPage, true]);
-    for (const method of ['message.history', 'member.list'] as const) {
-      expect(await refusal(place, anna.token, method, { conversationId, limit: limits.historyPage + 1 })).toMatchObject({
+    for (const [method, more] of [['message.history'], ['message.media', { kind: 'links' }], ['member.list']] as const) {
+      expect(await refusal(place, anna.token, method, { conversationId, ...more, limit: limits.historyPage + 1 })).toMatchObject({
         code: 'bad_request',
         path: 'params.limit',
         message: expect.stringContaining(String(limits.historyPage)),

@@ -19,6 +19,8 @@ export const file = z.object({
   /** Pixels, of pictures as they are shown (turned upright), and of videos as their sender measured them. */
   width: z.optional(z.int()),
   height: z.optional(z.int()),
+  /** A picture that moves. Its smaller ones do not; who plays it takes the file itself. */
+  animated: z.optional(z.boolean()),
   /** A WebP of a few pixels, base64: what is shown until the picture is there. */
   preview: z.optional(z.string()),
   /** Milliseconds that a sound or a video plays, as its sender measured them. */
@@ -45,6 +47,10 @@ export const fileMethods = {
       type: z.optional(mediaType),
       /** If it is given, other bytes are refused as soon as the last has come. */
       sha256: z.optional(sha256),
+      /** A picture keeps all that it tells, like where it was taken. Else that is taken out before anybody gets it. */
+      original: z.optional(z.boolean()),
+      /** It becomes the picture of a person or a group, and can be nothing else. */
+      avatar: z.optional(z.boolean()),
     }),
     z.object({
       fileId: f.id,
@@ -65,6 +71,8 @@ export const fileMethods = {
       height: z.optional(z.int().check(z.minimum(1), z.maximum(limits.pictureSide))),
       /** Milliseconds that a sound or a video plays. */
       durationMs: z.optional(z.int().check(z.minimum(0), z.maximum(limits.durationMs))),
+      /** Of a video: a picture of one's own, not sent yet, that is shown for it. It goes with the video. */
+      posterId: z.optional(f.id),
       /** How loud it is from beginning to end, 0 to 31 each. */
       waveform: z.optional(z.array(z.int().check(z.minimum(0), z.maximum(31))).check(z.maxLength(limits.waveformBars))),
     }),

@@ -52,6 +52,15 @@ export const limits = {
   pictureSide: 16_384,
   /** UTF-16 units of an address of which a preview is made. */
   linkUrl: 2_048,
+  /** Bytes of a picture that is looked at, and not only kept; its pixels, and the frames of one that moves. */
+  pictureBytes: 67_108_864,
+  picturePixels: 40_000_000,
+  pictureFrames: 200,
+  /** Milliseconds of processor time, and MiB of memory, that looking at one picture may take. */
+  pictureMs: 5_000,
+  pictureMemoryMib: 768,
+  /** Bytes of the picture of a person or a group. */
+  avatarBytes: 4_194_304,
   /** Places for files that one person has reserved and not filled. */
   openUploads: 50,
   /** Uploads of one person that run at the same time. */

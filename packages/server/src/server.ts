@@ -17,6 +17,7 @@ import { openRouter } from './http/router.ts';
 import { openSweeper } from './http/sweeper.ts';
 import { type Log, openLog } from './log.ts';
 import { type Metrics, openMetrics } from './metrics.ts';
+import { openPictures } from './pictures/pool.ts';
 
 export interface RunningServer {
   /** How people reach it: the public URL, else the address it listens on. */
@@ -73,9 +74,11 @@ export async function startServer(config: Config, overrides: Overrides = {}): Pr
   const core = overrides.wrapCore?.(opened) ?? opened;
   let closing: Promise<void> | undefined;
   const doorkeeper = openDoorkeeper(config);
+  const pictures = openPictures({ log });
   const router = await openRouter({
     core,
     blobs,
+    pictures,
     config,
     doorkeeper,
     clock,
@@ -104,6 +107,7 @@ export async function startServer(config: Config, overrides: Overrides = {}): Pr
     gateway.close();
     await sweeper.close();
     await router.close(0);
+    await pictures.close();
     await core.close();
     throw error;
   }
@@ -114,6 +118,7 @@ export async function startServer(config: Config, overrides: Overrides = {}): Pr
     const deadline = performance.now() + withinMs;
     await gateway.drain(withinMs);
     await router.close(Math.max(0, deadline - performance.now()));
+    await pictures.close();
     closeMetrics();
     await broker.close();
     await sweeper.close();

@@ -84,7 +84,17 @@ const rules: Rule[] = [
   {
     rule: '[AR9] gateway and http know the core, the broker and the blobs by their interfaces, and no database',
     files: [`${server}/{gateway,http}/**`],
-    may: [`${server}/{gateway,http}/**`, `${server}/core/core.ts`, `${server}/broker/broker.ts`, `${server}/blobs/blobs.ts`, ...everywhere, 'ws', 'fastify', '@fastify/*'],
+    may: [
+      `${server}/{gateway,http}/**`,
+      `${server}/core/core.ts`,
+      `${server}/broker/broker.ts`,
+      `${server}/blobs/blobs.ts`,
+      `${server}/pictures/pictures.ts`,
+      ...everywhere,
+      'ws',
+      'fastify',
+      '@fastify/*',
+    ],
     broken: [`${server}/http/api.ts`, `import { openDatabase } from '../db/open.ts';`],
   },
   {
@@ -158,6 +168,19 @@ const rules: Rule[] = [
     mayNot: [`${web}/**/*.vue`, `${web}/views/**`],
     typesAreFine: true,
     broken: [`${web}/composables/useX.ts`, `import UiDialog from '../components/ui/UiDialog.vue';`],
+  },
+  {
+    rule: '[AR21] only the process that looks at pictures knows their decoder, and server.ts alone who runs it',
+    files: [`${server}/**`],
+    except: [`${server}/pictures/child.ts`, `${server}/server.ts`],
+    mayNot: ['sharp', `${server}/pictures/pool.ts`],
+    broken: [`${server}/http/files.ts`, `import sharp from 'sharp';`],
+  },
+  {
+    rule: '[AR22] what looks at pictures knows nothing of the rest',
+    files: [`${server}/pictures/**`],
+    may: [`${server}/pictures/**`, ...everywhere, 'sharp'],
+    broken: [`${server}/pictures/child.ts`, `import type { Blobs } from '../blobs/blobs.ts';`],
   },
 ];
 

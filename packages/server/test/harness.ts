@@ -125,12 +125,18 @@ export class TestServer {
   async upload(
     { token }: { token: string },
     bytes: Buffer,
-    { name = 'notes.txt', type, ...looks }: { name?: string; type?: string } & Pick<Params<'file.commit'>, 'durationMs' | 'waveform'> = {},
+    {
+      name = 'notes.txt',
+      durationMs,
+      waveform,
+      posterId,
+      ...more
+    }: Partial<Omit<Params<'file.reserve'>, 'size'>> & Pick<Params<'file.commit'>, 'durationMs' | 'waveform' | 'posterId'> = {},
   ): Promise<FileRef> {
-    const { fileId, url } = await this.call('file.reserve', { name, size: bytes.length, ...(type !== undefined && { type }) }, token);
+    const { fileId, url } = await this.call('file.reserve', { name, size: bytes.length, ...more }, token);
     const answer = await this.patch({ token }, url, 0, bytes);
     if (answer.status !== 204) throw requestError(answer.json<{ error: ErrorBody }>().error);
-    return (await this.call('file.commit', { fileId, sha256: createHash('sha256').update(bytes).digest('hex'), ...looks }, token)).file;
+    return (await this.call('file.commit', { fileId, sha256: createHash('sha256').update(bytes).digest('hex'), durationMs, waveform, posterId }, token)).file;
   }
 
   /** Sends bytes of an upload from a place on. */
@@ -142,8 +148,8 @@ export class TestServer {
   }
 
   /** A file, or a part of it, as this person gets it. */
-  download({ token }: { token: string }, fileId: string, headers: Record<string, string> = {}, method = 'GET'): Promise<HttpAnswer> {
-    return this.http(method, `/files/${fileId}/name`, { headers: { authorization: `Bearer ${token}`, ...headers } });
+  download({ token }: { token: string }, fileId: string, headers: Record<string, string> = {}, method = 'GET', query = ''): Promise<HttpAnswer> {
+    return this.http(method, `/files/${fileId}/name${query}`, { headers: { authorization: `Bearer ${token}`, ...headers } });
   }
 
   async guest(name = this.#name('Guest')): Promise<Person> {

@@ -84,9 +84,11 @@ class WorkerCore implements Core {
   findUpload: Core['findUpload'] = (who, fileId) => this.#call<Upload | undefined>('findUpload', who, fileId);
   fileStored: Core['fileStored'] = (fileId, bytes) => this.#call<boolean>('fileStored', fileId, bytes);
   dropUpload: Core['dropUpload'] = (who, fileId) => this.#call<boolean>('dropUpload', who, fileId);
-  findFile: Core['findFile'] = (who, fileId) => this.#call<FileToServe | undefined>('findFile', who, fileId);
+  findFile: Core['findFile'] = (who, fileId, size) => this.#call<FileToServe | undefined>('findFile', who, fileId, size);
   unusedFiles: Core['unusedFiles'] = () => this.#call<string[]>('unusedFiles');
   forgetFiles: Core['forgetFiles'] = (fileIds) => this.#call<void>('forgetFiles', fileIds);
+  originals: Core['originals'] = () => this.#call<string[]>('originals');
+  forgetOriginals: Core['forgetOriginals'] = (ids) => this.#call<void>('forgetOriginals', ids);
   connected: Core['connected'] = (who) => this.#send({ tell: 'connected', who });
   disconnected: Core['disconnected'] = (who) => this.#send({ tell: 'disconnected', who });
   onPublish: Core['onPublish'] = (listener) => void (this.#publish = listener);

@@ -45,19 +45,29 @@ export interface Core {
    *
    * @returns false: other bytes were announced, or nobody waits for them any more; they can go
    */
-  fileStored(fileId: string, bytes: { sha256: string; type: string | undefined }): Promise<boolean>;
+  fileStored(fileId: string, bytes: StoredBytes): Promise<boolean>;
 
   /** Gives an upload up. @returns whether there was one */
   dropUpload(who: Identity, fileId: string): Promise<boolean>;
 
-  /** A file, if this person may read it at this moment. */
-  findFile(who: Identity, fileId: string): Promise<FileToServe | undefined>;
+  /**
+   * A file, if this person may read it at this moment.
+   *
+   * @param size  A smaller one of a picture, or of the one that is shown for a video; where there is none, the picture.
+   */
+  findFile(who: Identity, fileId: string, size?: 'small' | 'large'): Promise<FileToServe | undefined>;
 
   /** Some of the files whose bytes are to be deleted; none: there are no more now. */
   unusedFiles(): Promise<string[]>;
 
   /** The bytes of these are deleted. */
   forgetFiles(fileIds: string[]): Promise<void>;
+
+  /** Bytes that are to be deleted while their file stays: the originals of pictures that were cleaned. */
+  originals(): Promise<string[]>;
+
+  /** They are deleted. */
+  forgetOriginals(ids: string[]): Promise<void>;
 
   /** A connection of this person is ready, or gone. Drives presence. */
   connected(who: Identity): void;
@@ -88,9 +98,43 @@ export interface Upload {
   expiresAt: number;
   /** All bytes have come and are durable. */
   stored: boolean;
+  /** A picture stays as it is, with all that it tells. */
+  original: boolean;
+  /** It is to be the picture of a person or a group. */
+  avatar: boolean;
+}
+
+export interface StoredBytes {
+  /** Of what was sent, hex. */
+  sha256: string;
+  /** By the bytes; undefined where they tell of nothing that is shown in place. */
+  type: string | undefined;
+  /** What became of it, if the type is one of a picture. */
+  picture?: StoredPicture;
+}
+
+export type StoredPicture =
+  | { refused: string }
+  | {
+      width: number;
+      height: number;
+      animated: boolean;
+      preview: string;
+      /** Durable, and named in the blob store `<file>-<name>`: smaller ones, and `clean`, which then stands for the original. */
+      made: Record<string, MadeBytes>;
+      /** The bytes that were sent are not needed any more. */
+      originalGoes: boolean;
+    };
+
+export interface MadeBytes {
+  size: number;
+  /** Hex. */
+  sha256: string;
 }
 
 export interface FileToServe {
+  /** Its id in the blob store. */
+  blob: string;
   name: string;
   size: number;
   type: string;

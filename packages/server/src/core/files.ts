@@ -1,7 +1,9 @@
 import { type FileRef, RequestError, limits } from '@kith/protocol';
 import type { Database, Query } from '../db/db.ts';
+import type { Selectable } from 'kysely';
 import type { FilesTable, MessagesTable } from '../db/schema.ts';
-import type { FileToServe, Upload } from './core.ts';
+
+import type { FileToServe, MadeBytes, StoredBytes, Upload } from './core.ts';
 import type { Commit } from './streams.ts';
 
 // The rows of files. A file that no message has goes at `expires_at`; one that a message has has none. Whoever gives a
@@ -12,17 +14,24 @@ export const keptMs = 86_400_000;
 /** Rows taken up at once. */
 const chunk = 500;
 
-export const toFile = ({ id, name, size, type, width, height, preview, duration_ms, waveform }: FilesTable): FileRef => ({
+type FileRow = Selectable<FilesTable>;
+
+export const toFile = ({ id, name, size, type, width, height, animated, made, preview, duration_ms, waveform }: FileRow): FileRef => ({
   id,
   name,
-  size,
+  // What one gets, not what was sent.
+  size: madeOf({ made }).clean?.size ?? size,
   type,
   ...(width !== null && { width }),
   ...(height !== null && { height }),
+  ...(animated === 1 && { animated: true }),
   ...(preview !== null && { preview }),
   ...(duration_ms !== null && { durationMs: duration_ms }),
   ...(waveform !== null && { waveform: JSON.parse(waveform) as number[] }),
 });
+
+/** What was made of a picture, by its name. */
+export const madeOf = ({ made }: Pick<FileRow, 'made'>): Record<string, MadeBytes | undefined> => (made === null ? {} : (JSON.parse(made) as Record<string, MadeBytes>));
 
 /** Of this person, and in no message: an upload can go on, be committed, or be given up. */
 export const ownUnsent = (q: Query, ownerId: string, fileId: string, now: number) =>
@@ -30,31 +39,43 @@ export const ownUnsent = (q: Query, ownerId: string, fileId: string, now: number
 
 export async function findUpload(q: Query, ownerId: string, fileId: string, now: number): Promise<Upload | undefined> {
   const row = await ownUnsent(q, ownerId, fileId, now).executeTakeFirst();
-  return row && { size: row.size, expiresAt: row.expires_at!, stored: row.state !== 'reserved' };
+  return row && { size: row.size, expiresAt: row.expires_at!, stored: row.state !== 'reserved', original: row.keep_original === 1, avatar: row.avatar === 1 };
 }
 
 /**
- * All bytes are durable, and these they are.
+ * All bytes are durable, and these they are; so is what was made of a picture.
  *
- * @param type  By the bytes; undefined where they tell of nothing that is shown in place.
  * @returns whether they are the ones that were announced, and the place is still kept
  */
-export async function fileStored(db: Database, fileId: string, { sha256, type }: { sha256: string; type: string | undefined }): Promise<boolean> {
-  return db.write([], async (q) => {
+export async function fileStored(db: Database, fileId: string, { sha256, type, picture }: StoredBytes): Promise<boolean> {
+  const shown = picture !== undefined && !('refused' in picture) ? picture : undefined;
+  return db.write(shown ? usageKeys : [], async (q) => {
     const row = await q.selectFrom('files').selectAll().where('id', '=', fileId).executeTakeFirst();
     if (!row || row.state === 'dropped' || (row.promised !== null && row.promised !== sha256)) return false;
+    if (row.state !== 'reserved') return true;
+    const extra = shown ? Object.values(shown.made).reduce((sum, { size }) => sum + size, 0) - (shown.originalGoes ? row.size : 0) : 0;
     await q
       .updateTable('files')
-      .set({ state: 'stored', sha256, type: type ?? label(row.type) })
+      .set({
+        state: 'stored',
+        sha256,
+        type: picture && !shown ? unknown : (type ?? label(row.type)),
+        ...(picture && 'refused' in picture && { refused: picture.refused }),
+        ...(shown && { width: shown.width, height: shown.height, animated: shown.animated ? 1 : 0, preview: shown.preview, made: JSON.stringify(shown.made), extra }),
+      })
       .where('id', '=', fileId)
-      .where('state', '=', 'reserved')
       .execute();
+    // In this commit, so that they are found again whatever happens between here and their end.
+    if (shown?.originalGoes) await q.insertInto('originals').values({ id: fileId }).execute();
+    // What is made of a file takes room as well; there was none to ask for before it was known how much.
+    if (extra !== 0) for (const ownerId of [everybody, row.owner_id]) await use(q, ownerId, extra);
     return true;
   });
 }
 
+const unknown = 'application/octet-stream';
 /** What somebody called it, unless that claims to be something that we show in place and it is not. */
-const label = (type: string): string => (/^(?:image|audio|video)\//.test(type) ? 'application/octet-stream' : type);
+const label = (type: string): string => (/^(?:image|audio|video)\//.test(type) ? unknown : type);
 
 /** Gives an upload up. @returns whether there was one */
 export async function dropUpload(db: Database, ownerId: string, fileId: string, now: number): Promise<boolean> {
@@ -76,13 +97,32 @@ export async function dropUpload(db: Database, ownerId: string, fileId: string, 
  * A file that this person may read now: a message of a conversation they are in has it, or it is their own and not sent
  * yet. Asked anew for every request, so that a removal or a recall counts from its commit on.
  */
-export async function findFile(q: Query, userId: string, fileId: string, now: number): Promise<FileToServe | undefined> {
+export async function findFile(q: Query, userId: string, fileId: string, { now, size }: { now: number; size?: 'small' | 'large' | undefined }): Promise<FileToServe | undefined> {
   const row = (await reaches(q, userId, fileId))
     ? await q.selectFrom('files').selectAll().where('id', '=', fileId).executeTakeFirst()
     : await ownUnsent(q, userId, fileId, now).executeTakeFirst();
-  if (!row || row.sha256 === null || row.state === 'dropped') return undefined;
-  return { name: row.name, size: row.size, type: row.type, sha256: row.sha256 };
+  if (!row || row.sha256 === null || row.state === 'dropped' || row.avatar === 1) return undefined;
+  if (size === undefined) return whole(row);
+  const picture = row.poster_id === null ? row : await q.selectFrom('files').selectAll().where('id', '=', row.poster_id).executeTakeFirst();
+  // Of pictures alone, measured ones: no other bytes are ever shown in their place.
+  return picture && picture.width !== null && picture.type.startsWith('image/') ? smaller(picture, size) : undefined;
 }
+
+function whole(row: FileRow): FileToServe {
+  const { clean } = madeOf(row);
+  return { blob: clean ? `${row.id}-clean` : row.id, name: row.name, size: clean?.size ?? row.size, type: row.type, sha256: clean?.sha256 ?? row.sha256! };
+}
+
+function smaller(row: FileRow, size: 'small' | 'large'): FileToServe {
+  const made = madeOf(row);
+  // One that fits into the small box has no other large one.
+  const name = made[size] === undefined && Math.max(row.width!, row.height!) <= smallSide ? 'small' : size;
+  const found = made[name];
+  return found ? { blob: `${row.id}-${name}`, name: `${row.name.replace(/\.[^.]*$/, '')}.webp`, type: 'image/webp', ...found } : whole(row);
+}
+
+/** Pixels of the box that the small rendition of a picture fits into. */
+const smallSide = 720;
 
 async function reaches(q: Query, userId: string, fileId: string): Promise<boolean> {
   const row = await q
@@ -107,19 +147,21 @@ export async function findSendable(c: Commit, userId: string, fileId: string, ty
     .updateTable('files')
     .set({ expires_at: null })
     .where('id', '=', fileId)
-    .where('state', '!=', 'dropped')
+    .where('state', 'not in', ['dropped', 'poster'])
+    .where('avatar', '=', 0)
     .where((eb) => eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', c.now)]))
     .returningAll()
     .executeTakeFirst();
   if (!row || (row.owner_id !== userId && !(await reaches(c.q, userId, fileId)))) return new RequestError('not_found', { message: 'There is no such file, or not for you.' });
   if (row.state !== 'committed') return new RequestError('incomplete', { message: 'This file is not committed yet.' });
+  if (type === 'image' && row.refused !== null) return new RequestError('unsupported', { message: `${refusals[row.refused] ?? refusals.unreadable} It can be sent as a file.` });
   const unfit = unfitFor(type, row);
   if (unfit !== undefined) return new RequestError('bad_request', { path: 'params.fileId', message: `params.fileId: ${unfit}` });
   return toFile(row);
 }
 
 /** Why a file is not what this type of message takes, if it is not. */
-function unfitFor(type: MessagesTable['type'], file: FilesTable): string | undefined {
+function unfitFor(type: MessagesTable['type'], file: FileRow): string | undefined {
   if (type === 'image' && !file.type.startsWith('image/')) return 'type image takes a picture that can be shown';
   if (type !== 'voice') return undefined;
   if (!file.type.startsWith('audio/')) return 'type voice takes a sound that can be played';
@@ -128,6 +170,14 @@ function unfitFor(type: MessagesTable['type'], file: FilesTable): string | undef
   if (file.duration_ms > limits.voiceMs) return `a voice message has at most ${limits.voiceMs} ms`;
   return undefined;
 }
+
+const refusals: Record<string, string | undefined> = {
+  unreadable: 'This picture is damaged, or not what it says it is.',
+  unsupported: 'Pictures of this format, like HEIC, cannot be shown here; as JPEG, PNG or WebP they can.',
+  too_large: `A picture has at most ${limits.picturePixels / 1_000_000} megapixels, ${limits.pictureSide} pixels a side, ${limits.pictureFrames} frames and ${limits.pictureBytes / 1_048_576} MiB.`,
+  too_costly: 'Showing this picture takes more time or memory than there is for one.',
+  no_decoder: 'This server cannot make pictures smaller, and shows none.',
+};
 
 /** A message loses its file; the last one takes the file with it. The commit writes the rest of the message. */
 export async function letGo(c: Commit, { id, file_id }: Pick<MessagesTable, 'id' | 'file_id'>): Promise<void> {
@@ -183,14 +233,24 @@ export async function unusedFiles(db: Database, now: number): Promise<string[]> 
 }
 
 /** Their bytes are gone: their rows go, and their owners have the room again. */
-export async function forgetFiles(db: Database, fileIds: string[]): Promise<void> {
+export async function forgetFiles(db: Database, fileIds: string[], now: number): Promise<void> {
   await db.write(usageKeys, async (q) => {
-    const gone = await q.deleteFrom('files').where('id', 'in', fileIds).where('state', '=', 'dropped').returning(['owner_id', 'size']).execute();
+    const gone = await q.deleteFrom('files').where('id', 'in', fileIds).where('state', '=', 'dropped').returning(['owner_id', 'size', 'extra', 'poster_id']).execute();
     const bytes = new Map<string, number>();
-    for (const { owner_id, size } of gone) bytes.set(owner_id, (bytes.get(owner_id) ?? 0) + size);
-    const all = gone.reduce((sum, { size }) => sum + size, 0);
+    for (const { owner_id, size, extra } of gone) bytes.set(owner_id, (bytes.get(owner_id) ?? 0) + size + extra);
+    const all = gone.reduce((sum, { size, extra }) => sum + size + extra, 0);
+    const posters = gone.flatMap(({ poster_id }) => poster_id ?? []);
+    if (posters.length > 0) await q.updateTable('files').set({ state: 'dropped', expires_at: now }).where('id', 'in', posters).execute();
     for (const [ownerId, freed] of [[everybody, all] as const, ...[...bytes].sort(([a], [b]) => (a < b ? -1 : 1))]) await use(q, ownerId, -freed);
   });
+}
+
+export async function originals(q: Query): Promise<string[]> {
+  return (await q.selectFrom('originals').select('id').limit(chunk).execute()).map(({ id }) => id);
+}
+
+export async function forgetOriginals(db: Database, ids: string[]): Promise<void> {
+  await db.write([], (q) => q.deleteFrom('originals').where('id', 'in', ids).execute());
 }
 
 /** The row of `file_usage` that counts for the whole server. */

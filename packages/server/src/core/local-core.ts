@@ -7,9 +7,9 @@ import { handlers } from '../features/index.ts';
 import { watchable } from '../features/presence.ts';
 import { requireOperator } from './access.ts';
 import { Context, type Handler, type Services } from './context.ts';
-import type { Answer, Caller, Core, FileToServe, Identity, Publication, Topic, Upload } from './core.ts';
+import type { Answer, Caller, Core, FileToServe, Identity, Publication, StoredBytes, Topic, Upload } from './core.ts';
 import { DiskReserve } from './disk-reserve.ts';
-import { dropUpload, fileStored, findFile, findUpload, forgetFiles, unusedFiles } from './files.ts';
+import { dropUpload, fileStored, findFile, findUpload, forgetFiles, forgetOriginals, originals, unusedFiles } from './files.ts';
 import { Online } from './online.ts';
 import { Passwords } from './passwords.ts';
 import { makePlaces } from './places.ts';
@@ -165,7 +165,7 @@ class LocalCore implements Core {
     return this.#track(db.read((q) => findUpload(q, userId, fileId, now())));
   }
 
-  fileStored(fileId: string, bytes: { sha256: string; type: string | undefined }): Promise<boolean> {
+  fileStored(fileId: string, bytes: StoredBytes): Promise<boolean> {
     return this.#track(fileStored(this.#services.db, fileId, bytes));
   }
 
@@ -174,9 +174,9 @@ class LocalCore implements Core {
     return this.#track(dropUpload(db, userId, fileId, now()));
   }
 
-  findFile({ userId }: Identity, fileId: string): Promise<FileToServe | undefined> {
+  findFile({ userId }: Identity, fileId: string, size?: 'small' | 'large'): Promise<FileToServe | undefined> {
     const { db, now } = this.#services;
-    return this.#track(db.read((q) => findFile(q, userId, fileId, now())));
+    return this.#track(db.read((q) => findFile(q, userId, fileId, { now: now(), size })));
   }
 
   unusedFiles(): Promise<string[]> {
@@ -185,7 +185,15 @@ class LocalCore implements Core {
   }
 
   forgetFiles(fileIds: string[]): Promise<void> {
-    return this.#track(forgetFiles(this.#services.db, fileIds));
+    return this.#track(forgetFiles(this.#services.db, fileIds, this.#services.now()));
+  }
+
+  originals(): Promise<string[]> {
+    return this.#track(this.#services.db.read((q) => originals(q)));
+  }
+
+  forgetOriginals(ids: string[]): Promise<void> {
+    return this.#track(forgetOriginals(this.#services.db, ids));
   }
 
   connected(who: Identity): void {

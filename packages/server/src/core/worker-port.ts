@@ -18,6 +18,8 @@ export type AsyncCall =
   | 'findFile'
   | 'unusedFiles'
   | 'forgetFiles'
+  | 'originals'
+  | 'forgetOriginals'
   | 'close';
 type Told = 'connected' | 'disconnected';
 

@@ -7,6 +7,7 @@ import * as ends from './migrations/0004_ends.ts';
 import * as barred from './migrations/0005_barred.ts';
 import * as files from './migrations/0006_files.ts';
 import * as media from './migrations/0007_media.ts';
+import * as pictures from './migrations/0008_pictures.ts';
 import * as heard from './migrations/0009_heard.ts';
 import * as links from './migrations/0010_links.ts';
 import * as shared from './migrations/0013_shared.ts';
@@ -20,6 +21,7 @@ const migrations = {
   '0005_barred': barred,
   '0006_files': files,
   '0007_media': media,
+  '0008_pictures': pictures,
   '0009_heard': heard,
   '0010_links': links,
   '0013_shared': shared,

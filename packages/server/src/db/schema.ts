@@ -25,6 +25,7 @@ export interface Schema {
   secrets: SecretsTable;
   files: FilesTable;
   file_usage: FileUsageTable;
+  originals: OriginalsTable;
 }
 
 type Flag = 0 | 1;
@@ -266,11 +267,33 @@ export interface FilesTable {
   promised: string | null;
   /** Of the bytes that came, once they are all durable. */
   sha256: string | null;
-  /** reserved: bytes are missing. stored: all are durable. committed: it can be sent. dropped: bytes and row are to go. */
-  state: 'reserved' | 'stored' | 'committed' | 'dropped';
+  /**
+   * reserved: bytes are missing. stored: all are durable. committed: it can be sent. poster: it is shown for a video and
+   * goes with it. dropped: bytes and row are to go.
+   */
+  state: 'reserved' | 'stored' | 'committed' | 'poster' | 'dropped';
   created_at: number;
   /** When it goes unless a message has it; null: one has. */
   expires_at: number | null;
+  /** 1: what a picture tells about place and device stays in it. */
+  keep_original: Generated<Flag>;
+  /** 1: it is to be the picture of a person or a group, and can be nothing else. */
+  avatar: Generated<Flag>;
+  /** 1: a picture that moves. */
+  animated: Generated<Flag>;
+  /** JSON: what was made of a picture, by its name: `{size, sha256}`. */
+  made: Generated<string | null>;
+  /** Why it is no picture, though its first bytes say so. */
+  refused: Generated<string | null>;
+  /** Of a video: the picture that is shown for it. */
+  poster_id: Generated<string | null>;
+  /** Bytes kept beyond `size`, or fewer: what was made of it, without what was taken away. */
+  extra: Generated<number>;
+}
+
+/** Bytes that are to go, and whose file goes on without them. */
+export interface OriginalsTable {
+  id: string;
 }
 
 /** Bytes that the files of a person take, reserved ones with all they will; of everybody in the row with no name. */

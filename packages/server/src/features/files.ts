@@ -1,14 +1,16 @@
 import { RequestError, limits } from '@kith/protocol';
 import { requireMayWrite, requireMember } from '../core/access.ts';
 import { mib } from '../config.ts';
-import { type Handlers, newId } from '../core/context.ts';
+import { type Context, type Handlers, newId } from '../core/context.ts';
 import { cleanFileName } from '../core/file-name.ts';
+import type { Query } from '../db/db.ts';
 import { everybody, keptMs, ownUnsent, toFile, usageKeys, use } from '../core/files.ts';
 
 export const files: Handlers<'file.reserve' | 'file.commit'> = {
-  async 'file.reserve'(context, { conversationId, clientId, name, size, type = 'application/octet-stream', sha256 }) {
+  async 'file.reserve'(context, { conversationId, clientId, name, size, type = 'application/octet-stream', sha256, original = false, avatar = false }) {
     const { userId, config } = context;
     if (size > config.fileSize * mib) throw new RequestError('too_large', { message: `A file has at most ${config.fileSize} MiB.` });
+    if (avatar && size > limits.avatarBytes) throw new RequestError('too_large', { message: `The picture of a person or a group has at most ${limits.avatarBytes / mib} MiB.` });
     return context.services.db.write(usageKeys, async (q) => {
       if (conversationId !== undefined) await requireMayWrite(q, await requireMember(q, conversationId, userId), userId);
       const now = context.now();
@@ -42,6 +44,8 @@ export const files: Handlers<'file.reserve' | 'file.commit'> = {
           state: 'reserved',
           created_at: now,
           expires_at: now + keptMs,
+          keep_original: original ? 1 : 0,
+          avatar: avatar ? 1 : 0,
         })
         .onConflict((conflict) => conflict.columns(['owner_id', 'client_id']).doNothing())
         .returning('id')
@@ -66,7 +70,7 @@ export const files: Handlers<'file.reserve' | 'file.commit'> = {
     });
   },
 
-  async 'file.commit'(context, { fileId, sha256, width, height, durationMs, waveform }) {
+  async 'file.commit'(context, { fileId, sha256, width, height, durationMs, waveform, posterId }) {
     const { userId } = context;
     return context.services.db.write([], async (q) => {
       const row =
@@ -78,12 +82,14 @@ export const files: Handlers<'file.reserve' | 'file.commit'> = {
       if (row.sha256 !== sha256) throw new RequestError('checksum_mismatch');
       // Committed once, it is as it was committed: messages show it so.
       if (row.state !== 'stored') return { file: toFile(row) };
+      const poster = posterId === undefined ? undefined : await takePoster(q, context, row, posterId);
       const plays = /^(?:audio|video)\//.test(row.type);
       const committed = await q
         .updateTable('files')
         .set({
           state: 'committed',
           ...(row.type.startsWith('video/') && width !== undefined && height !== undefined && { width, height }),
+          ...(poster && { poster_id: poster.id, preview: poster.preview }),
           ...(plays && durationMs !== undefined && { duration_ms: durationMs }),
           ...(plays && waveform !== undefined && { waveform: JSON.stringify(waveform) }),
         })
@@ -94,5 +100,18 @@ export const files: Handlers<'file.reserve' | 'file.commit'> = {
     });
   },
 };
+
+/** A picture of one's own becomes what is shown for a video: it goes with it, and is nothing else from here on. */
+async function takePoster(q: Query, context: Context, video: { type: string }, posterId: string) {
+  if (!video.type.startsWith('video/')) throw new RequestError('bad_request', { path: 'params.posterId', message: 'params.posterId: only a video has one' });
+  const poster = await ownUnsent(q, context.userId, posterId, context.now())
+    .where('width', 'is not', null)
+    .where('type', 'like', 'image/%')
+    .where('avatar', '=', 0)
+    .executeTakeFirst();
+  if (!poster) throw new RequestError('not_found', { message: 'There is no such picture of yours that could be the poster.' });
+  await q.updateTable('files').set({ state: 'poster', expires_at: null }).where('id', '=', posterId).execute();
+  return poster;
+}
 
 const place = (fileId: string, expiresAt: number) => ({ fileId, url: `/files/${fileId}`, expiresAt });

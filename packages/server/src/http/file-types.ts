@@ -28,6 +28,12 @@ export function shownType(head: Uint8Array): string | undefined {
   return undefined;
 }
 
+/** HEIC and its kin: pictures that no browser shows everywhere, and that are told so. */
+export function pictureType(head: Uint8Array): string | undefined {
+  const text = Buffer.from(head.buffer, head.byteOffset, head.byteLength).toString('latin1');
+  return text.slice(4, 8) === 'ftyp' && /^(?:hei[cxms]|hev[cxms]|mif[12]|msf1)$/.test(text.slice(8, 12)) ? 'image/heic' : undefined;
+}
+
 /** May a browser show it in place? Of types as `shownType` names them. */
 export const isShown = (type: string): boolean => shown.has(type);
 

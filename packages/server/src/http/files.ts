@@ -36,7 +36,7 @@ const filePolicy = "sandbox; default-src 'none'; frame-ancestors 'none'";
 export function addFiles(app: FastifyInstance, { core, blobs, config, doorkeeper, clock, log }: Parts): void {
   const rates = config.rateLimits ? new CallerRates(clock) : undefined;
 
-  app.route<{ Params: { id: string } }>({
+  app.route<{ Params: { id: string }; Querystring: { size?: unknown } }>({
     method: ['GET', 'HEAD'],
     url: '/files/:id/*',
     async handler(request, reply) {
@@ -45,8 +45,10 @@ export function addFiles(app: FastifyInstance, { core, blobs, config, doorkeeper
       // As often as pages of history: a conversation is full of pictures.
       const wait = rates?.take('message.history', identity, doorkeeper.addressOf(request.raw)) ?? 0;
       if (wait > 0) throw new RequestError('rate_limited', { retryAfterMs: wait });
+      const { size } = request.query;
+      if (size !== undefined && size !== 'small' && size !== 'large') throw new RequestError('bad_request', { message: 'size is small or large.' });
       // Before any look at what the browser may have kept: an answer "not modified" is an answer too.
-      const file = never.has(String(request.headers['sec-fetch-dest'])) ? undefined : await core.findFile(identity, id);
+      const file = never.has(String(request.headers['sec-fetch-dest'])) ? undefined : await core.findFile(identity, id, size);
       if (!file) throw new RequestError('not_found');
       const inline = isShown(file.type);
       const etag = `"${Buffer.from(file.sha256, 'hex').toString('base64url')}"`;
@@ -67,9 +69,9 @@ export function addFiles(app: FastifyInstance, { core, blobs, config, doorkeeper
       if (part) void reply.code(206).header('content-range', `bytes ${start}-${end}/${file.size}`);
       void reply.header('content-length', end - start + 1);
       if (request.method === 'HEAD') return reply.send();
-      const bytes = await blobs.read(id, file.size === 0 ? undefined : { start, end });
+      const bytes = await blobs.read(file.blob, file.size === 0 ? undefined : { start, end });
       if (!bytes) {
-        log.error({ file: id }, 'the bytes of a file are missing');
+        log.error({ file: file.blob }, 'the bytes of a file are missing');
         return missing(reply);
       }
       reply.raw.setTimeout(stalledMs, () => reply.raw.destroy());

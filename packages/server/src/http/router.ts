@@ -9,6 +9,7 @@ import type { Clock } from '../gateway/clock.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import type { Blobs } from '../blobs/blobs.ts';
+import type { Pictures } from '../pictures/pictures.ts';
 import { addApi, refuseWith } from './api.ts';
 import { addFiles } from './files.ts';
 import { apiPolicy, commonHeaders } from './headers.ts';
@@ -20,6 +21,7 @@ import { addUploads } from './uploads.ts';
 interface Parts {
   core: Core;
   blobs: Blobs;
+  pictures: Pictures;
   config: Config;
   doorkeeper: Doorkeeper;
   clock: Clock;

@@ -2,6 +2,7 @@ import type { Core } from '../core/core.ts';
 import type { Clock } from '../gateway/clock.ts';
 import type { Log } from '../log.ts';
 import type { Blobs } from '../blobs/blobs.ts';
+import { removeFile } from './renditions.ts';
 
 /** How often. So long the bytes of a file may outlive its last message; nobody can read them meanwhile. */
 const everyMs = 60_000;
@@ -10,9 +11,10 @@ const leftoversEveryMs = 3_600_000;
 const leftoversMs = 172_800_000;
 
 /**
- * Deletes the bytes of files that no message has any more, and of uploads that nobody sent within their time. First the
- * bytes, then the row: killed in between, the row is found again and there is nothing left to delete. What an upload that
- * was just running writes behind that, when the process is killed before it takes it back, is too old after two days.
+ * Deletes the bytes of files that no message has any more, of uploads that nobody sent within their time, and of originals
+ * that were cleaned. First the bytes, then the row: killed in between, the row is found again and there is nothing left to
+ * delete. What an upload that was just running writes behind that, when the process is killed before it takes it back, is too
+ * old after two days.
  *
  * @returns what stops it and waits for the round that runs
  */
@@ -23,9 +25,12 @@ export function openSweeper({ core, blobs, clock, log, now = Date.now }: { core:
 
   const round = async (): Promise<void> => {
     const ids = await core.unusedFiles();
-    for (const id of ids) await blobs.remove(id);
+    for (const id of ids) await removeFile(blobs, id);
     if (ids.length > 0) await core.forgetFiles(ids);
-    if (ids.length > 0 && !closed) await round();
+    const left = await core.originals();
+    for (const id of left) await blobs.remove(id);
+    if (left.length > 0) await core.forgetOriginals(left);
+    if (ids.length + left.length > 0 && !closed) await round();
   };
 
   const timer = clock.every(everyMs, () => {

@@ -6,15 +6,18 @@ import type { Blobs } from '../blobs/blobs.ts';
 import { type Config, mib } from '../config.ts';
 import type { Core, Identity, Upload } from '../core/core.ts';
 import type { Clock } from '../gateway/clock.ts';
+import type { Pictures } from '../pictures/pictures.ts';
 import { CallerRates } from './caller-rates.ts';
-import { shownType } from './file-types.ts';
+import { pictureType, shownType } from './file-types.ts';
 import { requireFileId } from './files.ts';
 import { identifyActor, identifyReader } from './identify.ts';
 import type { Doorkeeper } from './origin.ts';
+import { keepPicture, removeFile } from './renditions.ts';
 
 interface Parts {
   core: Core;
   blobs: Blobs;
+  pictures: Pictures;
   config: Config;
   doorkeeper: Doorkeeper;
   clock: Clock;
@@ -47,7 +50,7 @@ interface Running {
  *
  * @returns stops looking for slow ones
  */
-export function addUploads(app: FastifyInstance, { core, blobs, config, doorkeeper, clock, stopping }: Parts): () => void {
+export function addUploads(app: FastifyInstance, { core, blobs, pictures, config, doorkeeper, clock, stopping }: Parts): () => void {
   const running = new Map<string, Running>();
   const rates = config.rateLimits ? new CallerRates(clock) : undefined;
 
@@ -86,11 +89,22 @@ export function addUploads(app: FastifyInstance, { core, blobs, config, doorkeep
     }
   });
 
-  /** Everything is there: makes it durable and tells the core. @throws checksum_mismatch, not_found */
-  const finish = async (who: Identity, fileId: string): Promise<void> => {
+  /**
+   * Everything is there: makes it durable, has pictures looked at, and tells the core. Killed before that, all of it is
+   * done again.
+   *
+   * @throws checksum_mismatch, not_found
+   */
+  const finish = async (who: Identity, fileId: string, upload: Upload): Promise<void> => {
     const { sha256, head } = await blobs.finish(fileId);
-    if (await core.fileStored(fileId, { sha256, type: shownType(head) })) return;
-    await blobs.remove(fileId);
+    const type = pictureType(head) ?? shownType(head);
+    const picture = type?.startsWith('image/') ? await keepPicture({ blobs, pictures }, fileId, upload, type) : undefined;
+    if (await core.fileStored(fileId, { sha256, type, ...(picture && { picture }) })) {
+      if (!picture || 'refused' in picture || !picture.originalGoes) return;
+      await blobs.remove(fileId);
+      return core.forgetOriginals([fileId]);
+    }
+    await removeFile(blobs, fileId);
     throw new RequestError((await core.findUpload(who, fileId)) ? 'checksum_mismatch' : 'not_found');
   };
 
@@ -98,7 +112,7 @@ export function addUploads(app: FastifyInstance, { core, blobs, config, doorkeep
   const progress = async (who: Identity, fileId: string, upload: Upload): Promise<number> => {
     if (upload.stored) return upload.size;
     const offset = await blobs.offset(fileId);
-    if (offset === upload.size) await finish(who, fileId);
+    if (offset === upload.size) await finish(who, fileId, upload);
     return offset;
   };
 
@@ -161,7 +175,7 @@ export function addUploads(app: FastifyInstance, { core, blobs, config, doorkeep
         // Dropped meanwhile, and perhaps swept: then what came is nobody's.
         if (!(await core.findUpload(who, fileId))) await blobs.remove(fileId);
         if (end === undefined) return reply.hijack();
-        if (end === upload.size && !upload.stored && end > at) await finish(who, fileId);
+        if (end === upload.size && !upload.stored && end > at) await finish(who, fileId, upload);
         return reply
           .code(204)
           .headers({ 'upload-offset': end, 'upload-expires': new Date(upload.expiresAt).toUTCString() })

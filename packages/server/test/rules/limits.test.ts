@@ -112,7 +112,7 @@ const proofs: { [L in LimitName]: Proof } = {
   attachments: 'bounds nothing yet',
   fileBytes: { by: 'packages/server/test/rules/files.test.ts' },
   fileName: units(limits.fileName, 'file.reserve', 'name', async () => ({ size: 1 }), ['x', '😀x']),
-  preview: 'bounds nothing yet',
+  preview: { by: 'packages/server/test/rules/pictures.test.ts' },
   waveformBars: mediaBound('waveform', (count) => Array.from({ length: count }, () => 0), limits.waveformBars),
   durationMs: mediaBound('durationMs', (ms) => ms, limits.durationMs),
   pictureSide: mediaBound('width', (pixels) => pixels, limits.pictureSide),
@@ -125,6 +125,17 @@ const proofs: { [L in LimitName]: Proof } = {
     };
     expect(await kept(url)).toBe(url);
     expect(await kept(`${url}x`)).toBeNull();
+  },
+  pictureBytes: { by: 'packages/server/src/pictures/pictures.test.ts' },
+  picturePixels: { by: 'packages/server/src/pictures/pictures.test.ts' },
+  pictureFrames: { by: 'packages/server/src/pictures/pictures.test.ts' },
+  pictureMs: { by: 'packages/server/src/pictures/pictures.test.ts' },
+  pictureMemoryMib: { by: 'packages/server/src/pictures/pictures.test.ts' },
+  async avatarBytes({ server }) {
+    const anna = await server.guest();
+    const reserve = (size: number) => refusal({ server } as Place, anna.token, 'file.reserve', { name: 'a.png', size, avatar: true });
+    expect(await reserve(limits.avatarBytes)).toBeUndefined();
+    expect(await reserve(limits.avatarBytes + 1)).toMatchObject({ code: 'too_large', message: expect.stringContaining('4 MiB') });
   },
   openUploads: { by: 'packages/server/test/rules/files.test.ts' },
   uploadsAtOnce: { by: 'packages/server/test/rules/files.test.ts' },

@@ -1,0 +1,166 @@
+import { createHash } from 'node:crypto';
+import { type FileRef, limits } from '@kith/protocol';
+import sharp from 'sharp';
+import { describe, expect, test } from 'vitest';
+import { type Format, moving, photo, png, telling, typeOf } from '../pictures.ts';
+import { type Place, type Someone, clientId, engines, usePlace } from './place.ts';
+
+const etagOf = (bytes: Uint8Array): string => `"${createHash('sha256').update(bytes).digest('base64url')}"`;
+
+const send = async (person: Someone, conversationId: string, file: FileRef, type: 'image' | 'file' = 'image') =>
+  (await person.call('message.send', { conversationId, clientId: clientId(), type, text: '', fileId: file.id })).message;
+const get = ({ server }: Place, who: { token: string }, file: FileRef, size?: string) => server.download(who, file.id, {}, 'GET', size === undefined ? '' : `?size=${size}`);
+const usageOf = async (place: Place, ownerId: string): Promise<number> =>
+  Number((await place.rows.run<{ bytes: number }>('select bytes from file_usage where owner_id = ?', ownerId))[0]?.bytes);
+
+describe.each(engines)('pictures on %s', (engine) => {
+  const place = usePlace({ engine });
+
+  test.each<Format>(['jpeg', 'png', 'webp', 'avif'])('[PI1] a %s is measured as it is shown, upright, and has a tiny picture that stands for it', async (format) => {
+    const anna = await place.person();
+    const file = await place.server.upload(anna, format === 'avif' ? await photo(600, 900).avif().toBuffer() : await telling(format as 'jpeg', { orientation: 6 }), { name: 'a' });
+    expect(file).toMatchObject({ type: typeOf(format), width: 600, height: 900 });
+    expect(file).not.toHaveProperty('animated');
+    expect(file.preview!.length).toBeLessThanOrEqual(limits.preview);
+    const { format: made, width, height } = await sharp(Buffer.from(file.preview!, 'base64')).metadata();
+    expect({ made, width, height }).toEqual({ made: 'webp', width: 21, height: 32 });
+  });
+
+  test.each(['gif', 'webp'] as const)('[PI1] a %s that moves says so, and what is made of it stands still', async (format) => {
+    const anna = await place.person();
+    const bytes = await moving(format, 3, 1_000, 500);
+    const file = await place.server.upload(anna, bytes);
+    expect(file).toMatchObject({ type: typeOf(format), width: 1_000, height: 500, animated: true });
+    expect((await sharp((await get(place, anna, file)).bytes).metadata()).pages).toBe(3);
+    const small = await sharp((await get(place, anna, file, 'small')).bytes).metadata();
+    expect([small.format, small.width, small.pages ?? 1]).toEqual(['webp', 720, 1]);
+  });
+
+  test('[PI2] a picture comes small and large, to whom the picture comes, and as itself where that is less', async () => {
+    const { anna, bert, conversationId } = await place.direct();
+    const olga = await place.person('olga');
+    const bytes = await telling('jpeg', { width: 3_000, height: 2_000, orientation: 6 });
+    const file = await place.server.upload(anna, bytes, { name: 'Strand.jpeg' });
+    await send(anna, conversationId, file);
+    for (const [size, side] of [
+      ['small', 720],
+      ['large', 1_920],
+    ] as const) {
+      const { headers, bytes: got, status } = await get(place, bert, file, size);
+      expect([status, headers]).toMatchObject([
+        200,
+        {
+          'content-type': 'image/webp',
+          'content-disposition': expect.stringMatching(/^inline; filename="Strand.webp"/),
+          'content-security-policy': "sandbox; default-src 'none'; frame-ancestors 'none'",
+          'cache-control': 'private, no-cache',
+          etag: etagOf(got),
+        },
+      ]);
+      const { width, height } = await sharp(got).metadata();
+      expect([width, height]).toEqual([Math.round((side * 2) / 3), side]);
+      expect(got.length).toBeLessThan(bytes.length);
+      expect((await place.server.download(bert, file.id, { 'if-none-match': headers.etag! }, 'GET', `?size=${size}`)).status).toBe(304);
+      expect((await place.server.download(bert, file.id, { range: 'bytes=0-9' }, 'GET', `?size=${size}`)).headers['content-range']).toBe(`bytes 0-9/${got.length}`);
+      expect((await get(place, olga, file, size)).status).toBe(404);
+    }
+    expect((await get(place, bert, file, 'huge')).status).toBe(400);
+    // So small that nothing smaller can be made of it.
+    const dot = await place.server.upload(anna, png(1, 1));
+    for (const size of ['small', 'large'])
+      expect((await get(place, anna, dot, size)).headers).toMatchObject({ 'content-type': 'image/png', etag: (await get(place, anna, dot)).headers.etag });
+    // Of what is no picture there is none, though it has bytes.
+    const text = await place.server.upload(anna, Buffer.from('text'));
+    for (const size of ['small', 'large']) expect((await get(place, anna, text, size)).status).toBe(404);
+  });
+
+  test.each(['jpeg', 'png', 'webp'] as const)('[PI3] what a %s tells about place and device is out of it before anybody gets it, and it looks the same', async (format) => {
+    const anna = await place.person();
+    const bytes = await telling(format, { orientation: 6 });
+    expect(bytes.includes('KITHCAM')).toBe(true);
+    const file = await place.server.upload(anna, bytes);
+    const got = await get(place, anna, file);
+    expect(got.bytes.includes('KITHCAM')).toBe(false);
+    const found = await sharp(got.bytes).metadata();
+    expect([found.xmp, found.orientation, found.exif?.length]).toEqual([undefined, 6, expect.toSatisfy((length: number) => length < 40)]);
+    const pixels = (of: Buffer) => sharp(of).autoOrient().raw().toBuffer();
+    expect((await pixels(got.bytes)).equals(await pixels(bytes))).toBe(true);
+    // It is a file of its own: of this size and this hash.
+    expect([file.size, got.headers['content-length'], got.headers.etag]).toEqual([got.bytes.length, String(got.bytes.length), etagOf(got.bytes)]);
+    for (const size of ['small', 'large']) expect((await get(place, anna, file, size)).bytes.includes('KITHCAM')).toBe(false);
+    // The same, on the wish of its sender.
+    const kept = await place.server.upload(anna, bytes, { original: true });
+    expect((await get(place, anna, kept)).bytes.equals(bytes)).toBe(true);
+    expect(kept).toMatchObject({ size: bytes.length, width: 600, height: 900 });
+    expect((await get(place, anna, kept)).headers.etag).toBe(etagOf(bytes));
+  });
+
+  test('[PI4] what cannot be shown as a picture is a file like any other, and type image says why', async () => {
+    const { anna, conversationId } = await place.direct();
+    const cut = (await photo().jpeg().toBuffer()).subarray(0, 3_000);
+    const heic = Buffer.concat([Buffer.from('\0\0\0\x18ftypheic\0\0\0\0mif1heic', 'latin1'), Buffer.alloc(200)]);
+    for (const [bytes, words] of [
+      [cut, 'damaged'],
+      [heic, 'HEIC'],
+      [png(limits.pictureSide + 1, 1), '16384 pixels a side'],
+      [Buffer.from('GIF89a and nothing else'), 'damaged'],
+    ] as const) {
+      const file = await place.server.upload(anna, bytes, { name: 'a.jpeg', type: 'image/jpeg' });
+      expect(file).toEqual({ id: file.id, name: 'a.jpeg', size: bytes.length, type: 'application/octet-stream' });
+      await expect(send(anna, conversationId, file)).rejects.toMatchObject({ code: 'unsupported', message: expect.stringContaining(words) });
+      const { message } = { message: await send(anna, conversationId, file, 'file') };
+      expect(message.file).toEqual(file);
+      const got = await get(place, anna, file);
+      expect([got.headers['content-type'], got.headers['content-disposition'], got.bytes.equals(bytes)]).toEqual([
+        'application/octet-stream',
+        expect.stringMatching(/^attachment/),
+        true,
+      ]);
+      for (const size of ['small', 'large']) expect((await get(place, anna, file, size)).status).toBe(404);
+    }
+  });
+
+  test('[PI5] a picture of one’s own is shown for a video, goes with it, and is nothing else any more', async () => {
+    const { anna, bert, conversationId } = await place.direct();
+    const mp4 = Buffer.concat([Buffer.from('\0\0\0\x18ftypisom\0\0\0\0isommp42', 'latin1'), Buffer.alloc(9_976, 7)]);
+    const poster = await place.server.upload(anna, await photo(1_280, 720).jpeg().toBuffer());
+    await expect(place.server.upload(bert, mp4, { posterId: poster.id })).rejects.toMatchObject({ code: 'not_found' });
+    await expect(place.server.upload(anna, Buffer.from('text'), { posterId: poster.id })).rejects.toMatchObject({
+      code: 'bad_request',
+      message: expect.stringContaining('params.posterId'),
+    });
+    const video = await place.server.upload(anna, mp4, { posterId: poster.id, name: 'a.mp4' });
+    expect(video).toMatchObject({ type: 'video/mp4', preview: poster.preview });
+    await expect(send(anna, conversationId, poster)).rejects.toMatchObject({ code: 'not_found' });
+    expect((await get(place, anna, poster)).status).toBe(404);
+    const message = await send(anna, conversationId, video, 'file');
+    const small = await get(place, bert, video, 'small');
+    expect([small.headers['content-type'], (await sharp(small.bytes).metadata()).width]).toEqual(['image/webp', 720]);
+    // The video itself streams by ranges.
+    const part = await place.server.download(bert, video.id, { range: 'bytes=5000-' });
+    expect([part.status, part.headers['content-type'], part.headers['content-range'], part.bytes.equals(mp4.subarray(5_000))]).toEqual([
+      206,
+      'video/mp4',
+      'bytes 5000-9999/10000',
+      true,
+    ]);
+    await anna.call('message.delete', { messageId: message.id });
+    expect((await get(place, bert, video, 'small')).status).toBe(404);
+    const { core } = place.server.running;
+    for (let round = 0; round < 2; round += 1) await core.forgetFiles(await core.unusedFiles());
+    expect(await place.rows.run('select id from files where id in (?, ?)', video.id, poster.id)).toEqual([]);
+    expect(await usageOf(place, anna.id)).toBe('text'.length);
+  });
+
+  test('[PI6] what is made of a picture counts as room of its sender, and goes with it', async () => {
+    const anna = await place.person();
+    const bytes = await telling('jpeg', { width: 2_000, height: 1_500 });
+    const file = await place.server.upload(anna, bytes);
+    const sizes = await Promise.all([get(place, anna, file), get(place, anna, file, 'small'), get(place, anna, file, 'large')]);
+    expect(await usageOf(place, anna.id)).toBe(sizes.reduce((sum, answer) => sum + answer.bytes.length, 0));
+    await place.rows.run('update files set expires_at = 1 where id = ?', file.id);
+    const { core } = place.server.running;
+    await core.forgetFiles(await core.unusedFiles());
+    expect(await usageOf(place, anna.id)).toBe(0);
+  });
+});

@@ -19,32 +19,15 @@ afterEach(() => site.closePages());
 /** Somebody's notes to themselves, open in a browser of their own, with what already stands there. */
 async function openNotes({ texts = [], ...options }: BrowserContextOptions & { texts?: string[] } = {}): Promise<Page> {
   const handle = `writer${++names}`;
-  const { id, token } = await server.register(handle, { password });
+  const writer = await server.register(handle, { password });
+  const { id, token } = writer;
   const { conversation } = await server.call('conversation.direct', { userId: id }, token);
   for (const [at, text] of texts.entries()) await server.call('message.send', { conversationId: conversation.id, clientId: `before-${names}-${at}`, type: 'text', text }, token);
-  const page = await site.openBrowser(options);
+  const { page } = await site.enter(writer, { path: `/c/${conversation.id}`, ...options });
   page.on('dialog', (dialog) => {
     complaints.push(`dialog: ${dialog.message()}`);
     void dialog.dismiss();
   });
-  await page.goto('/signin');
-  const chinese = options.locale === 'zh-CN';
-  await page
-    .getByRole('button', { name: chinese ? '登录' : 'Sign in' })
-    .first()
-    .click();
-  await page.getByLabel(chinese ? '用户名' : 'User name').fill(handle);
-  await page.getByLabel(chinese ? '密码' : 'Password').fill(password);
-  await page
-    .locator('form')
-    .getByRole('button', { name: chinese ? '登录' : 'Sign in' })
-    .click();
-  await page
-    .getByRole('navigation', { name: chinese ? '主导航' : 'Main' })
-    .or(page.locator('nav').first())
-    .first()
-    .waitFor();
-  await page.goto(`/c/${conversation.id}`);
   await field(page).waitFor();
   return page;
 }
@@ -80,6 +63,21 @@ describe('emoji', () => {
     await page.getByRole('button', { name: 'Emoji' }).click();
     const recent = picker(page).getByRole('rowgroup', { name: 'Often used' }).getByRole('gridcell');
     await expect.poll(() => recent.allInnerTexts()).toEqual(['🔥', '🥟']);
+  });
+
+  test('[CP7] what is typed before the list of emoji is there chooses one as soon as it is', async () => {
+    const page = await openNotes({ serviceWorkers: 'block' });
+    const { promise: typed, resolve: come } = Promise.withResolvers<void>();
+    await page.route(/emoji-list/, async (route) => {
+      await typed;
+      await route.continue();
+    });
+    await page.getByRole('button', { name: 'Emoji' }).click();
+    await search(page).fill('dumpl');
+    come();
+    await page.getByRole('gridcell', { name: 'dumpling' }).waitFor();
+    await search(page).press('Enter');
+    await expect.poll(() => written(page)).toBe('🥟');
   });
 
   test('[CP8] the picker is used with the keyboard alone, and says which emoji is chosen', async () => {

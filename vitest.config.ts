@@ -11,13 +11,15 @@ export default defineConfig({
     pool: 'forks',
     // Conditions are waited for, and machines differ: only what never comes is a failure.
     expect: { poll: { timeout: 15_000 } },
+    // In CI a test has a second try, and the end of the output names those that needed it and why; whoever works on one sees
+    // it fail at once.
+    retry: process.env['CI'] ? 1 : 0,
     maxWorkers: Math.max(2, Math.floor(availableParallelism() / 2)),
     projects: [
       { extends: true, test: { name: 'unit', include: ['packages/{protocol,client,server}/**/*.test.ts', 'scripts/**/*.test.ts'], testTimeout: 20_000, hookTimeout: 60_000 } },
       { extends: true, plugins: [vue()], test: { name: 'web', include: ['packages/web/**/*.test.ts'], testTimeout: 20_000 } },
       { extends: true, test: { name: 'examples', include: ['examples/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 } },
-      // A browser and a server share few cores: one file at a time, and after the quick projects. In CI a test has a second
-      // try, and the end of the output names those that needed it; whoever works on one sees it fail at once.
+      // A browser and a server share few cores: one file at a time, and after the quick projects.
       {
         extends: true,
         test: {
@@ -26,7 +28,6 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 120_000,
           fileParallelism: false,
-          retry: process.env['CI'] ? 1 : 0,
           sequence: { groupOrder: 1 },
         },
       },

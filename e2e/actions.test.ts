@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { Site, type Someone, befriend, bubble, field, log, password, patient, say, seriousProblems, texts, untilHidden } from './people.ts';
+import { Site, type Someone, bubble, field, log, password, patient, say, seriousProblems, texts, untilHidden } from './people.ts';
 
 let site: Site;
 
@@ -33,21 +33,11 @@ const stored = (one: Someone, text: string): Promise<void> =>
 
 /** A group of three that they all have open; the first owns it. */
 async function group(): Promise<[Someone, Someone, Someone]> {
-  const [mei, lin, tomas] = await Promise.all([site.register('Mei'), site.register('Lin'), site.register('Tomas')]);
-  await befriend(mei, lin);
-  await befriend(mei, tomas);
-  await mei.page.goto('/new');
-  await mei.page.getByLabel('Name of the group').fill('Trip');
-  await mei.page.getByRole('checkbox', { name: /^Lin/ }).click();
-  await mei.page.getByRole('checkbox', { name: /^Tomas/ }).click();
-  await mei.page.getByRole('button', { name: 'Make a group of 3' }).click();
-  await field(mei).waitFor();
-  for (const one of [lin, tomas]) {
-    await one.page.getByRole('link', { name: /Chats/ }).click();
-    await one.page.getByRole('link', { name: /Trip/ }).click();
-    await field(one).waitFor();
-  }
-  return [mei, lin, tomas];
+  const [mei, lin, tomas] = await Promise.all(['Mei', 'Lin', 'Tomas'].map((name) => site.server.register(undefined, { password, name })));
+  const { conversation } = await site.server.call('conversation.create', { title: 'Trip', memberIds: [lin!.id, tomas!.id] }, mei!.token);
+  const all = await Promise.all([mei!, lin!, tomas!].map((one) => site.enter(one, { path: `/c/${conversation.id}` })));
+  await Promise.all(all.map((one) => field(one).waitFor()));
+  return all as [Someone, Someone, Someone];
 }
 
 test('[MA1] the menu of a message opens by mouse, button and every menu key, is walked through with arrows, and gives the focus back', async () => {

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type TestServer, startTestServer } from '../packages/server/test/harness.ts';
-import { Site, type Someone, befriend, bubble, field, log, password, patient, say, seriousProblems, texts, until, untilHidden } from './people.ts';
+import { Site, type Someone, befriend, bubble, field, log, openDirect, password, patient, say, seriousProblems, texts, until, untilHidden } from './people.ts';
 
 let site: Site;
 let server: TestServer;
@@ -29,7 +29,9 @@ async function hasStoredDraft(): Promise<boolean> {
 
 describe('two people', () => {
   test('[WB1] two people register, become friends and chat both ways', async () => {
-    const [ada, noor] = await site.friends();
+    const [ada, noor] = await Promise.all([site.signUp('Ada'), site.signUp('Noor')]);
+    await befriend(ada, noor);
+    await Promise.all([openDirect(ada, noor), openDirect(noor, ada)]);
     await say(ada, 'Are you home?');
     await bubble(noor, 'Are you home?').waitFor();
     await say(noor, '刚到，一切顺利。');
@@ -193,10 +195,9 @@ describe('two people', () => {
 
 describe('groups and rooms', () => {
   test('[WB10] a group is made of chosen friends; all of them read it, and who is removed no longer has it', async () => {
-    const [mei, lin, tomas] = await Promise.all([site.register('Mei'), site.register('Lin'), site.register('Tomas')]);
-    await befriend(mei, lin);
-    await befriend(mei, tomas);
-    await mei.page.goto('/new');
+    const people = await Promise.all(['Mei', 'Lin', 'Tomas'].map((name) => server.register(undefined, { password, name })));
+    await server.befriend(...people);
+    const [mei, lin, tomas] = (await Promise.all(people.map((person, at) => site.enter(person, { path: at === 0 ? '/new' : '/' })))) as [Someone, Someone, Someone];
     await mei.page.getByLabel('Name of the group').fill('秋游 Autumn trip');
     await mei.page.getByRole('checkbox', { name: /^Lin/ }).click();
     await mei.page.getByRole('checkbox', { name: /^Tomas/ }).click();
@@ -324,49 +325,7 @@ describe('sessions', () => {
   });
 });
 
-describe('every screen', () => {
-  const screens = [
-    '/',
-    '/contacts',
-    '/new',
-    '/rooms',
-    '/settings/profile',
-    '/settings/account',
-    '/settings/privacy',
-    '/settings/appearance',
-    '/settings/devices',
-    '/settings/site',
-  ];
-
-  for (const locale of ['en-GB', 'zh-CN'] as const) {
-    for (const colorScheme of ['light', 'dark'] as const) {
-      test(`[WB15] ${locale}, ${colorScheme}: the screens are in that language and theme, and axe finds nothing serious on them`, async () => {
-        const [ada, noor] = await site.friends();
-        await say(ada, 'Hello 🙂', '🥟');
-        await bubble(noor, '🥟').waitFor();
-        const chat = new URL(ada.page.url()).pathname;
-        const state = await ada.page.context().storageState({ indexedDB: true });
-        const page = await site.openBrowser({ locale, colorScheme, storageState: state });
-        const problems: string[] = [];
-        for (const path of [...screens, chat, `${chat}/details`]) {
-          await page.goto(path);
-          await page.locator('.pane').first().waitFor();
-          await page.waitForLoadState('networkidle');
-          expect(await page.locator('html').getAttribute('lang')).toBe(locale === 'zh-CN' ? 'zh-CN' : 'en');
-          expect(await page.locator('html').getAttribute('data-theme')).toBe(colorScheme);
-          problems.push(...(await seriousProblems(page)).map((problem) => `${path}: ${problem}`));
-          // A key in place of its text: the text is missing.
-          problems.push(
-            ...((await page.locator('body').innerText()).match(/\b[a-z]+\.[a-z]+[A-Z]?[a-z]*\b(?!\.)/g) ?? [])
-              .filter((word) => !/^(kith|line|history)\./.test(word))
-              .map((word) => `${path}: ${word}`),
-          );
-        }
-        expect(problems).toEqual([]);
-      });
-    }
-  }
-
+describe('the first screens', () => {
   test('[WB16] axe finds nothing serious on the sign-in page', async () => {
     for (const colorScheme of ['light', 'dark'] as const) {
       const page = await site.openBrowser({ colorScheme });
@@ -393,11 +352,7 @@ describe('every screen', () => {
     await bubble(lin, 'Backups run on Sundays.').waitFor();
     const reader = await fresh.register('reader', { password });
     const second = await site.openBrowser({ baseURL: fresh.url });
-    await second.goto('/signin');
-    await second.getByRole('button', { name: 'Sign in' }).first().click();
-    await second.getByLabel('User name').fill(reader.handle!);
-    await second.getByLabel('Password').fill(password);
-    await second.locator('form').getByRole('button', { name: 'Sign in' }).click();
+    await site.signInAt(second, { handle: reader.handle!, name: 'reader' });
     await second.getByRole('link', { name: /Announcements/ }).click();
     await second.getByText('Only operators write here.').waitFor();
     expect(await second.getByRole('textbox', { name: 'Message' }).count()).toBe(0);

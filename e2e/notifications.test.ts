@@ -28,7 +28,6 @@ const call = <M extends MethodName>(person: { token: string }, method: M, params
 
 let handles = 0;
 const person = (name: string): Promise<Person> => site.server.register(`${name.toLowerCase()}.no${++handles}`, { password, name });
-const named = (one: Person) => ({ handle: one.handle!, name: one.user.name });
 
 let sent = 0;
 async function write(from: Person, conversationId: string, text: string): Promise<number> {
@@ -40,7 +39,7 @@ async function adaAndNoor(options?: Parameters<typeof PushBrowser.signIn>[3]) {
   const [ada, noor] = [await person('Ada'), await person('Noor')];
   await site.server.befriend(ada, noor);
   const { conversation } = await call(noor, 'conversation.direct', { userId: ada.id });
-  const { one, browser } = await PushBrowser.signIn(site, service, named(ada), options);
+  const { one, browser } = await PushBrowser.signIn(site, service, ada, options);
   return { ada, noor, page: one.page, one, browser, direct: conversation.id };
 }
 

@@ -16,7 +16,7 @@ afterEach(() => site.closePages());
 
 /** Somebody who has an account and no browser yet. */
 const account = (name: string): Promise<Person> => server.register(`pg${++names}`, { password, name });
-const open = async (person: Person, options?: Parameters<Site['signIn']>[1]): Promise<Someone> => site.signIn({ handle: person.handle!, name: person.user.name }, options);
+const open = async (person: Person, options?: Parameters<Site['enter']>[1]): Promise<Someone> => site.enter(await server.login(person), options);
 const group = async (owner: Person, title: string, members: Person[]): Promise<string> =>
   (await server.call('conversation.create', { title, memberIds: members.map(({ id }) => id) }, owner.token)).conversation.id;
 const direct = async (one: Person, other: Person): Promise<string> => (await server.call('conversation.direct', { userId: other.id }, one.token)).conversation.id;
@@ -34,8 +34,7 @@ describe('people', () => {
     await server.call('friend.request', { userId: ada!.id, note: 'We met at the lake.' }, noor!.token);
     await server.call('friend.request', { userId: ada!.id, note: 'Hi' }, tomas!.token);
     await server.call('friend.request', { userId: mei!.id }, ada!.token);
-    const one = await open(ada!);
-    await one.page.goto('/contacts');
+    const one = await open(ada!, { path: '/contacts' });
     const row = (name: string) => one.page.getByRole('listitem').filter({ hasText: name });
     await row('Noor').getByText('We met at the lake.').waitFor();
     await row('Noor').getByRole('button', { name: 'Accept' }).click();
@@ -54,8 +53,7 @@ describe('people', () => {
     await server.befriend(ada, noor);
     const id = await group(ada, 'Choir', [noor]);
     await send(noor, id, 'Tenors at seven.');
-    const one = await open(ada);
-    await one.page.goto(`/c/${id}`);
+    const one = await open(ada, { path: `/c/${id}` });
     await log(one).getByRole('button', { name: 'Noor', exact: true }).first().click();
     await card(one, 'Noor').getByRole('button', { name: 'Give a name only you see' }).click();
     await card(one, 'Noor').getByLabel('Remark').fill('Upstairs');
@@ -82,8 +80,7 @@ describe('people', () => {
     await server.befriend(noor!, yuki!);
     const id = await group(noor!, 'Choir', [ada!, yuki!]);
     await send(yuki!, id, 'Hello from the basses.');
-    const one = await open(ada!);
-    await one.page.goto(`/c/${id}`);
+    const one = await open(ada!, { path: `/c/${id}` });
     const face = log(one).getByRole('button', { name: 'Yuki', exact: true }).first();
     await face.click();
     const yukis = card(one, 'Yuki');
@@ -105,8 +102,7 @@ describe('people', () => {
     const [ada, noor] = [await account('Ada'), await account('Noor')];
     const id = await group(noor, 'Choir', [ada]);
     await send(noor, id, 'Hello');
-    const one = await open(ada, { viewport: { width: 390, height: 844 } });
-    await one.page.goto(`/c/${id}`);
+    const one = await open(ada, { path: `/c/${id}`, viewport: { width: 390, height: 844 } });
     await log(one).getByRole('button', { name: 'Noor', exact: true }).first().click();
     await expect
       .poll(async () => {
@@ -122,8 +118,7 @@ describe('people', () => {
     const [ada, noor] = [await account('Ada'), await account('Noor')];
     await server.befriend(ada, noor);
     const chat = await direct(noor, ada);
-    const one = await open(ada);
-    await one.page.goto(`/contacts/${noor.id}`);
+    const one = await open(ada, { path: `/contacts/${noor.id}` });
     await one.page.getByRole('main').getByRole('button', { name: 'Block' }).click();
     await one.page.getByRole('dialog', { name: 'Block Noor?' }).getByRole('button', { name: 'Block' }).click();
     await one.page.getByText('You blocked this person.').waitFor();
@@ -161,8 +156,7 @@ describe('people', () => {
     await other.page.goto(`/c/${chat}`);
     await bubble(other, 'Seen.').waitFor();
     expect(await bubble(other, 'Look up.').getByRole('img', { name: 'read', exact: true }).count()).toBe(0);
-    const second = await open(ada);
-    await second.page.goto('/settings/privacy');
+    const second = await open(ada, { path: '/settings/privacy' });
     const pressed = (label: string, choice: string) => second.page.getByRole('group', { name: label }).getByRole('button', { name: choice, pressed: true });
     await pressed('Who sees when you are online', 'Nobody').waitFor();
     await pressed('Who may write to you', 'Anyone here').waitFor();
@@ -172,8 +166,7 @@ describe('people', () => {
   test('[PG7] a friend who comes online or goes is told where one asked for it, and nowhere else', async () => {
     const [ada, noor, tomas] = await Promise.all(['Ada', 'Noor', 'Tomas'].map(account));
     await server.befriend(ada!, noor!, tomas!);
-    const one = await open(ada!);
-    await one.page.goto(`/contacts/${noor!.id}`);
+    const one = await open(ada!, { path: `/contacts/${noor!.id}` });
     const tell = one.page.getByRole('switch', { name: 'Tell me when they come and go' });
     await tell.click();
     await one.page
@@ -204,8 +197,7 @@ describe('groups', () => {
   test('[PG10] friends are found by their initials when a group is made', async () => {
     const ada = await account('Ada');
     for (const name of ['周航', '陈思远', 'Tomás Rivera', 'Noor', 'Mei', 'Lin', 'Leo', 'Hana', 'Yuki']) await server.befriend(ada, await account(name));
-    const one = await open(ada);
-    await one.page.goto('/new');
+    const one = await open(ada, { path: '/new' });
     const search = one.page.getByRole('searchbox', { name: 'Search contacts' });
     for (const [typed, name] of [
       ['zh', '周航'],
@@ -225,8 +217,7 @@ describe('groups', () => {
     const ada = await account('Ada');
     const id = await group(ada, 'Town', [ada]);
     await crowd(ada, id, 1_150, 'Zoë Last');
-    const one = await open(ada);
-    await one.page.goto(`/c/${id}/details`);
+    const one = await open(ada, { path: `/c/${id}/details` });
     await details(one).getByText('1151 members').waitFor();
     await details(one).getByRole('searchbox', { name: 'Search members' }).fill('zl');
     await details(one).getByRole('button', { name: 'Zoë Last' }).waitFor();
@@ -307,8 +298,7 @@ describe('groups', () => {
     const id = await group(noor!, 'Strangers', [yuki!]);
     // Not who made it: who put one into it.
     await server.call('member.add', { conversationId: id, userIds: [ada!.id] }, yuki!.token);
-    const one = await open(ada!);
-    await one.page.goto(`/c/${id}`);
+    const one = await open(ada!, { path: `/c/${id}` });
     await one.page.getByText('Yuki is not among your friends and put you into this group.').waitFor();
     await one.page.getByRole('button', { name: 'Block Yuki' }).click();
     await one.page.getByRole('dialog', { name: 'Block Yuki?' }).getByRole('button', { name: 'Cancel' }).click();
@@ -380,8 +370,7 @@ describe('oneself', () => {
 
   test('[PG20] the list of devices is what it is now: one is ended, or all others at once', async () => {
     const ada = await account('Ada');
-    const one = await open(ada);
-    await one.page.goto('/settings/devices');
+    const one = await open(ada, { path: '/settings/devices' });
     const devices = one.page.getByRole('main').getByRole('listitem');
     await devices.filter({ hasText: 'This device' }).waitFor();
     const before = await devices.count();
@@ -427,8 +416,7 @@ describe('oneself', () => {
   test('[PG22] an account is deleted with its password, and nothing of it stays in the browser', async () => {
     const [ada, noor] = [await account('Ada'), await account('Noor')];
     await server.befriend(ada, noor);
-    const one = await open(ada);
-    await one.page.goto('/settings/account');
+    const one = await open(ada, { path: '/settings/account' });
     await one.page.getByRole('button', { name: 'Delete account' }).click();
     const dialog = one.page.getByRole('dialog', { name: 'Delete your account for good?' });
     await dialog.getByLabel('Password now').fill('not my password');
@@ -463,7 +451,7 @@ describe('oneself', () => {
 
 describe('first run', () => {
   test('[PG25] who is new finds their notes, and a link to invite with, as text and for cameras', async () => {
-    const one = await site.register('Newcomer');
+    const one = await site.signUp('Newcomer');
     await one.page
       .getByRole('navigation', { name: 'Chats' })
       .getByRole('link', { name: /^Notes to self/ })
@@ -485,7 +473,7 @@ describe('first run', () => {
     const closed = await Site.open({ config: { registration: 'invite' } });
     try {
       const lin = await closed.server.operator('lin');
-      const { page } = await closed.signIn({ handle: 'lin', name: 'Lin' }, undefined, lin.password);
+      const { page } = await closed.enter(lin);
       await page.getByRole('button', { name: 'Make a link' }).click();
       const text = page.locator('.invite').getByText(/\/join#/);
       const link = (await text.textContent())!;
@@ -524,8 +512,7 @@ test('[PG29] axe finds nothing serious on the card, the details and the privacy 
   const id = await group(ada, 'Choir', [noor]);
   await send(noor, id, 'Hello');
   for (const colorScheme of ['light', 'dark'] as const) {
-    const one = await open(ada, { colorScheme });
-    await one.page.goto(`/c/${id}/details`);
+    const one = await open(ada, { path: `/c/${id}/details`, colorScheme });
     await details(one).getByRole('button', { name: /^Noor/ }).waitFor();
     await log(one).getByRole('button', { name: 'Noor', exact: true }).first().click();
     await card(one, 'Noor').getByText('Choir').waitFor();

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core';
-import { type TestServer, type TestServerOptions, startTestServer } from '../packages/server/test/harness.ts';
+import { type Person, type TestServer, type TestServerOptions, startTestServer } from '../packages/server/test/harness.ts';
 import { launch } from './chromium.ts';
 
 export const password = 'correct horse battery';
@@ -58,8 +58,13 @@ export class Site {
     return context.newPage();
   }
 
-  /** Makes an account on the sign-in page. */
+  /** Makes an account, and opens the client with it. That people can do so by hand is shown where it is the subject. */
   async register(name: string, options?: BrowserContextOptions): Promise<Someone> {
+    return this.enter(await this.server.register(`${name.toLowerCase()}${++this.#names}`, { password, name }), options);
+  }
+
+  /** Makes an account on the sign-in page. */
+  async signUp(name: string, options?: BrowserContextOptions): Promise<Someone> {
     const page = await this.openBrowser(options);
     const handle = `${name.toLowerCase()}${++this.#names}`;
     await page.goto('/signin');
@@ -73,10 +78,11 @@ export class Site {
   }
 
   /** Another device of somebody. */
-  async signIn(who: Pick<Someone, 'handle' | 'name'>, options?: BrowserContextOptions, secret = password): Promise<Someone> {
-    return this.signInAt(await this.openBrowser(options), who, secret);
+  async signIn({ handle }: Pick<Someone, 'handle'>, options?: BrowserContextOptions): Promise<Someone> {
+    return this.enter(await this.server.login({ handle, password } as Person), options);
   }
 
+  /** Signs somebody in on the sign-in page. */
   async signInAt(page: Page, { handle, name }: Pick<Someone, 'handle' | 'name'>, secret = password): Promise<Someone> {
     await page.goto('/signin');
     await page.getByRole('button', { name: 'Sign in' }).first().click();
@@ -87,12 +93,35 @@ export class Site {
     return { page, name, handle };
   }
 
+  /**
+   * Opens a browser that has the session of this person, as if they had signed in there.
+   *
+   * @param options.path  Where it opens. Default: the chats.
+   */
+  async enter(person: Person, { path = '/', ...options }: BrowserContextOptions & { path?: string } = {}): Promise<Someone> {
+    const page = await this.openBrowser({ storageState: this.stateOf(person), ...options });
+    await page.goto(path);
+    await page.locator('.app').waitFor();
+    return { page, name: person.user.name, handle: person.handle! };
+  }
+
+  /** What a browser keeps of somebody who is signed in: the session, and whose it is. */
+  stateOf({ id, token }: Person): Exclude<BrowserContextOptions['storageState'], string | undefined> {
+    const { hostname, origin } = new URL(this.server.url);
+    return {
+      cookies: [{ name: 'kith', value: token, domain: hostname, path: '/', expires: -1, httpOnly: true, secure: false, sameSite: 'Lax' }],
+      origins: [{ origin, localStorage: [{ name: 'kith.user', value: id }] }],
+    };
+  }
+
   /** Two friends with their conversation open. */
   async friends(): Promise<[Someone, Someone]> {
-    const [ada, noor] = await Promise.all([this.register('Ada'), this.register('Noor')]);
-    await befriend(ada, noor);
-    await Promise.all([openDirect(ada, noor), openDirect(noor, ada)]);
-    return [ada, noor];
+    const [ada, noor] = await Promise.all(['Ada', 'Noor'].map((name) => this.server.register(`${name.toLowerCase()}${++this.#names}`, { password, name })));
+    await this.server.befriend(ada!, noor!);
+    const { conversation } = await this.server.call('conversation.direct', { userId: noor!.id }, ada!.token);
+    const both = await Promise.all([ada!, noor!].map((one) => this.enter(one, { path: `/c/${conversation.id}` })));
+    await Promise.all(both.map((one) => field(one).waitFor()));
+    return both as [Someone, Someone];
   }
 
   #listen(page: Page): void {

@@ -1,5 +1,6 @@
 import type { BrowserContext, BrowserContextOptions, CDPSession, Page, Worker } from 'playwright-core';
 import type { MethodName } from '../packages/protocol/src/index.ts';
+import type { Person } from '../packages/server/test/harness.ts';
 import type { Device, PushService } from '../packages/server/test/push-service.ts';
 import type { Site, Someone } from './people.ts';
 
@@ -131,16 +132,18 @@ export class PushBrowser {
   static async signIn(
     site: Site,
     service: PushService,
-    who: Pick<Someone, 'handle' | 'name'>,
+    who: Person,
     { answer = 'granted', subscriptions = 3, ...options }: { answer?: NotificationPermission; subscriptions?: number } & BrowserContextOptions = {},
   ): Promise<{ one: Someone; browser: PushBrowser }> {
     const devices = Array.from({ length: subscriptions }, () => service.device());
     const given = { subscriptions: devices.map((device) => device.subscription), answer };
-    const page = await site.openBrowser(options);
+    const page = await site.openBrowser({ storageState: site.stateOf(who), ...options });
     const context = page.context();
     await context.addInitScript(standIn, given);
     const browser = new PushBrowser(site, context, devices);
-    const one = await site.signInAt(page, who);
+    await page.goto('/');
+    await page.getByRole('navigation', { name: 'Main' }).waitFor();
+    const one = { page, name: who.user.name, handle: who.handle! };
     await page.waitForFunction(() => navigator.serviceWorker.controller !== null);
     await browser.worker.evaluate(standIn, given);
     return { one, browser };

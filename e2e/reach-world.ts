@@ -1,6 +1,5 @@
-import type { BrowserContextOptions, Page } from 'playwright-core';
 import type { Person } from '../packages/server/test/harness.ts';
-import { type Site, type Someone, password } from './people.ts';
+import { type Site, password } from './people.ts';
 
 /** Ada, and what she sees: people with remarks and Chinese names, a group, a room, requests, unread messages. */
 export interface World {
@@ -42,17 +41,4 @@ export async function makeWorld({ server }: Site): Promise<World> {
   await say(ada, lobby, 'Hello, everybody.');
   const path = (conversationId: string): string => `/c/${conversationId}`;
   return { ada, noor, ming, paths: { noor: path(withNoor), ming: path(withMing), group: path(group.id), lobby: path(lobby) } };
-}
-
-/** Somebody of the world, signed in. The first one signs in by hand; what is kept of that opens further browsers. */
-const kept = new Map<string, Awaited<ReturnType<ReturnType<Page['context']>['storageState']>>>();
-export async function enter(site: Site, { handle, user: { name } }: Person, options: BrowserContextOptions = {}): Promise<Someone> {
-  const key = `${site.server.port}/${handle}`;
-  if (!kept.has(key)) {
-    const { page } = await site.signIn({ handle: handle!, name });
-    await page.getByRole('link', { name: 'Settings' }).waitFor();
-    kept.set(key, await page.context().storageState());
-    await page.context().close();
-  }
-  return { page: await site.openBrowser({ storageState: kept.get(key)!, ...options }), handle: handle!, name };
 }

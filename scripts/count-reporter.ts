@@ -1,10 +1,12 @@
+import path from 'node:path';
+import type { TestError } from 'vitest';
 import type { Reporter, TestModule } from 'vitest/node';
 
 /**
  * Ends the output of a test run with one plain line, `12 passed, 0 failed`, for whoever reads it by program. A file
  * that could not be loaded and an error outside any test count as failed too, and so does each check that failed before:
- * their names, separated by commas, stand in `FAILED_CHECKS`. A test that needed a second try is named, so that nobody
- * takes it for sound.
+ * their names, separated by commas, stand in `FAILED_CHECKS`. A test that needed a second try is named, with what
+ * became of the first one, so that nobody takes it for sound.
  */
 export class CountReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], errors: readonly unknown[]): void {
@@ -16,10 +18,11 @@ export class CountReporter implements Reporter {
       if (module.errors().length > 0) failed++;
       for (const suite of module.children.allSuites()) if (suite.errors().length > 0) failed++;
       for (const test of module.children.allTests()) {
-        const { state } = test.result();
+        const result = test.result();
+        const { state } = result;
         if (state === 'passed') passed++;
         if (state === 'failed') failed++;
-        if (test.diagnostic()?.flaky) secondTries.push(`${module.relativeModuleId}: ${test.fullName}`);
+        if (test.diagnostic()?.flaky) secondTries.push(`${module.relativeModuleId}: ${test.fullName}`, ...(result.errors ?? []).map((error) => `    ${firstTry(error)}`));
       }
     }
     // The other reporter is still writing about what failed.
@@ -29,4 +32,10 @@ export class CountReporter implements Reporter {
       process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
     });
   }
+}
+
+/** What was wrong, in a line, and where. */
+function firstTry({ message, stacks }: TestError): string {
+  const [at] = stacks ?? [];
+  return `${message.split('\n')[0]}${at ? ` (${path.relative(process.cwd(), at.file)}:${at.line})` : ''}`;
 }

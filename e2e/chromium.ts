@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Browser, chromium } from 'playwright-core';
+import { type Browser, type BrowserContext, type BrowserContextOptions, type LaunchOptions, chromium } from 'playwright-core';
 import { prepareFonts } from './fonts.ts';
 import { makeAtOnce } from './unpack.ts';
 
@@ -25,18 +25,27 @@ const args = [
  *
  * @throws when there is none
  */
-export async function launch(): Promise<Browser> {
+export function launch(): Promise<Browser> {
+  return withChromium((options) => chromium.launch(options));
+}
+
+/** The same with what it keeps in a folder, where the next one finds it again. @throws when there is none */
+export function launchWithProfile(folder: string, context: BrowserContextOptions): Promise<BrowserContext> {
+  return withChromium((options) => chromium.launchPersistentContext(folder, { ...options, ...context }));
+}
+
+async function withChromium<T>(start: (options: LaunchOptions) => Promise<T>): Promise<T> {
   const linux = process.platform === 'linux';
   const env = { ...process.env, ...(linux ? { FONTCONFIG_FILE: await prepareFonts() } : {}) } as Record<string, string>;
   const installed = process.env['CHROMIUM_PATH'] ?? findOnPath();
-  if (installed) return chromium.launch({ executablePath: installed, args, env });
+  if (installed) return start({ executablePath: installed, args, env });
   if (linux && process.arch === 'x64') {
     const folder = await unpackOnce();
-    return chromium.launch({ executablePath: path.join(folder, 'chromium'), args, env: { ...env, LD_LIBRARY_PATH: path.join(folder, 'al2023/lib') } });
+    return start({ executablePath: path.join(folder, 'chromium'), args, env: { ...env, LD_LIBRARY_PATH: path.join(folder, 'al2023/lib') } });
   }
   for (const channel of ['chrome', 'msedge']) {
     try {
-      return await chromium.launch({ channel, args, env });
+      return await start({ channel, args, env });
     } catch {
       // Not installed. The next one may be.
     }

@@ -16,7 +16,7 @@ let service: PushService;
 
 beforeAll(async () => {
   service = await new PushService().open();
-  site = await Site.open({ config: { pushHosts: service.url, pushIntervalMs: 1, pushDelayMs, offlineGraceMs: 0, registration: 'open' } });
+  site = await Site.open({ workerAtOnce: true, config: { pushHosts: service.url, pushIntervalMs: 1, pushDelayMs, offlineGraceMs: 0, registration: 'open' } });
 });
 afterAll(async () => {
   await site?.close();
@@ -103,6 +103,7 @@ describe('the sound', () => {
 
   test('[NO3] a page that nobody has touched yet stays silent, without a complaint', async () => {
     const { noor, page, direct } = await adaAndNoor();
+    await page.clock.install();
     await page.reload();
     await write(noor, direct, 'before a touch');
     await row(page, 'Noor').getByText('before a touch').waitFor();
@@ -111,6 +112,7 @@ describe('the sound', () => {
     await page.getByRole('link', { name: 'Chats' }).click();
     await row(page, 'Noor').waitFor();
     expect(await sounds(page)).toBe(0);
+    await page.clock.fastForward(pauseMs);
     await write(noor, direct, 'after a touch');
     await expect.poll(heard(page), patient).toBe(1);
   });

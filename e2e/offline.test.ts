@@ -16,7 +16,7 @@ beforeAll(async () => {
   // A build of its own, so that a new version can be put in its place.
   folder = await mkdtemp(path.join(tmpdir(), 'kith-web-'));
   await cp(webFolder, folder, { recursive: true });
-  site = await Site.open({ webFolder: folder, config: { offlineGraceMs: 0, siteName: 'Lindenhof' } });
+  site = await Site.open({ workerAtOnce: true, webFolder: folder, config: { offlineGraceMs: 0, siteName: 'Lindenhof' } });
 });
 afterAll(async () => {
   await site?.close();

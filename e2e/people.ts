@@ -20,19 +20,22 @@ export class Site {
   readonly browser: Browser;
   /** Everything the pages complained about, and every request that left the server's own origin. */
   readonly complaints: string[] = [];
+  readonly #workerAtOnce: boolean;
   #names = 0;
 
-  private constructor(server: TestServer, browser: Browser) {
+  private constructor(server: TestServer, browser: Browser, workerAtOnce: boolean) {
     this.server = server;
     this.browser = browser;
+    this.#workerAtOnce = workerAtOnce;
   }
 
-  static async open(options: TestServerOptions = {}): Promise<Site> {
+  /** @param options.workerAtOnce  Pages register the service worker without letting it wait, for tests that need it. */
+  static async open({ workerAtOnce = false, ...options }: TestServerOptions & { workerAtOnce?: boolean } = {}): Promise<Site> {
     const browser = await launch();
     const server = await startTestServer(options);
     // A server that starts again must be where the pages look for it.
     Object.assign(server.config, { port: server.port });
-    return new Site(server, browser);
+    return new Site(server, browser, workerAtOnce);
   }
 
   async close(): Promise<void> {
@@ -55,6 +58,7 @@ export class Site {
     });
     context.setDefaultTimeout(20_000);
     context.on('page', (page) => this.#listen(page));
+    if (this.#workerAtOnce) await context.addInitScript(hurryWorker);
     return context.newPage();
   }
 
@@ -133,6 +137,12 @@ export class Site {
       if (!request.url().startsWith(this.server.url) && !/^(data|blob):/.test(request.url())) this.complaints.push(`request: ${request.url()}`);
     });
   }
+}
+
+/** Runs in the page. It lets its service worker wait for seconds, so that it does not compete with the first picture. */
+function hurryWorker(): void {
+  const { setTimeout } = globalThis;
+  globalThis.setTimeout = ((run: () => void, ms: number, ...rest: []) => setTimeout(run, String(run).includes('useServiceWorker') ? 0 : ms, ...rest)) as typeof setTimeout;
 }
 
 export async function askToBeFriends(one: Someone, other: Someone, note: string): Promise<void> {

@@ -142,7 +142,8 @@ export class PushBrowser {
     await context.addInitScript(standIn, given);
     const browser = new PushBrowser(site, context, devices);
     await page.goto('/');
-    await page.getByRole('navigation', { name: 'Main' }).waitFor();
+    // Touched: else it may make no sound.
+    await page.getByRole('link', { name: 'Chats' }).click();
     const one = { page, name: who.user.name, handle: who.handle! };
     await page.waitForFunction(() => navigator.serviceWorker.controller !== null);
     await browser.worker.evaluate(standIn, given);

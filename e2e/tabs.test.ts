@@ -5,7 +5,7 @@ import { Site, type Someone, bubble, field, patient, say, texts, until, untilHid
 let site: Site;
 
 beforeAll(async () => {
-  site = await Site.open({ config: { offlineGraceMs: 0 } });
+  site = await Site.open({ workerAtOnce: true, config: { offlineGraceMs: 0 } });
 });
 afterAll(() => site?.close());
 afterEach(() => site.closePages());

@@ -9,7 +9,7 @@ export { pushPayload } from './push.ts';
 export { isQuiet } from './quiet-hours.ts';
 export * from './registry.ts';
 export * from './streams.ts';
-export { cleanBodyText, isBodyText, isEmojiText, isNameText, normalizeName } from './text.ts';
+export { cleanBodyText, isBodyText, isEmojiText, isNameText, linkText, normalizeName } from './text.ts';
 
 import type * as z from 'zod/mini';
 import type { EntityOf } from './entities.ts';

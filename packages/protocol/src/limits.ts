@@ -61,6 +61,9 @@ export const limits = {
   pictureMemoryMib: 768,
   /** Bytes of the picture of a person or a group. */
   avatarBytes: 4_194_304,
+  /** UTF-16 units of what a preview shows of what a page says. */
+  linkTitle: 200,
+  linkDescription: 300,
   /** Places for files that one person has reserved and not filled. */
   openUploads: 50,
   /** Uploads of one person that run at the same time. */

@@ -1,5 +1,6 @@
 import * as z from 'zod/mini';
 import { file } from './files.ts';
+import { link } from './links.ts';
 import * as f from './method.ts';
 import { method } from './method.ts';
 
@@ -34,6 +35,8 @@ export const message = z.object({
   event: z.optional(event),
   /** Of types image, file and voice, unless recalled. */
   file: z.optional(file),
+  /** What is shown of the first link of the text, once somebody has looked. */
+  link: z.optional(link),
 });
 
 const result = z.object({ message });
@@ -63,6 +66,7 @@ export const messageMethods = {
       durable: true,
     },
   ),
+  'message.unlink': method('Takes the preview of its link off your own message, or keeps it from coming.', z.strictObject({ messageId: f.id }), result, { durable: true }),
   'message.history': method(
     'A page of a conversation: before, after or around a seq, or around the first message at or after a time; without any, the newest.',
     z.strictObject({ conversationId, before: z.optional(f.seq), after: z.optional(f.seq), around: z.optional(f.seq), at: z.optional(f.time), limit: f.pageLimit }),

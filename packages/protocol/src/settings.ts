@@ -18,6 +18,8 @@ export const settings = z.object({
   presence: z.enum(['everyone', 'friends', 'nobody']),
   /** May a push to a device carry what was said? Off: only that there is something. */
   pushContent: z.boolean(),
+  /** Does this server look at the links that you send, to show what is there? */
+  linkPreviews: z.boolean(),
   /** No pushes from this minute of the day … null: never quiet. */
   quietFrom: z.nullable(minute),
   /** … until this one, the next day if it is earlier. */
@@ -36,6 +38,7 @@ export const settingsMethods = {
       typing: z.optional(z.boolean()),
       presence: z.optional(z.enum(['everyone', 'friends', 'nobody'])),
       pushContent: z.optional(z.boolean()),
+      linkPreviews: z.optional(z.boolean()),
       quietFrom: z.optional(z.nullable(minute)),
       quietTo: z.optional(z.nullable(minute)),
       timeZone: z.optional(timeZone),

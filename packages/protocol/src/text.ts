@@ -27,6 +27,28 @@ export function isNameText(text: string): boolean {
   return isBodyText(text) && !/[\t\n]/.test(text) && !invisible.test(withoutJoiners) && text.trim() !== '';
 }
 
+// The same as `invisible`, but for the joiners inside of emoji.
+const allInvisible =
+  /(?<![\p{Extended_Pictographic}\ufe0f\u{1f3fb}-\u{1f3ff}])\u200d|\u200d(?!\p{Extended_Pictographic})|[\u061c\u200b\u200c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]|[\u{e0000}-\u{e007f}]/gu;
+
+/**
+ * Makes of what a page says one line that can be shown beside what people say: without controls, what is not seen and what
+ * turns the direction.
+ *
+ * @param most  UTF-16 units; what is longer is cut between characters.
+ */
+export function linkText(text: string, most: number): string {
+  const line = normalizeName(cleanBodyText(text).replace(allInvisible, ''));
+  if (!isNameText(line)) return '';
+  if (line.length <= most) return line;
+  let end = 0;
+  for (const { index, segment } of new Intl.Segmenter('en', { granularity: 'grapheme' }).segment(line)) {
+    if (index + segment.length > most - 1) break;
+    end = index + segment.length;
+  }
+  return `${line.slice(0, end).trimEnd()}…`;
+}
+
 /** A name as it is stored: Unicode NFC, no space at the ends, single spaces inside. */
 export const normalizeName = (text: string): string => text.normalize('NFC').trim().replace(/\s+/g, ' ');
 

@@ -224,6 +224,12 @@ export const options = {
   s3Region: text({ env: 'KITH_S3_REGION', flag: 's3-region', unit: 'name', default: 'us-east-1', meaning: 'Its region, as it is signed; many stores take any.' }),
   s3AccessKey: optionalText({ env: 'KITH_S3_ACCESS_KEY', unit: 'key id', meaning: 'Who asks the store: the id of an access key.' }),
   s3SecretKey: optionalText({ env: 'KITH_S3_SECRET_KEY', unit: 'secret', meaning: 'The secret of that key.' }),
+  linkPreviews: onOff({
+    env: 'KITH_LINK_PREVIEWS',
+    flag: 'link-previews',
+    default: true,
+    meaning: 'Look at links that people send, to show what is there. This server then asks other servers for pages.',
+  }),
   rateLimits: onOff({ env: 'KITH_RATE_LIMITS', flag: 'rate-limits', default: true, meaning: 'Limits on requests, sign-ins and connections. Turn off for load tests only.' }),
   registrationsPerHour: integer({
     env: 'KITH_REGISTRATIONS_PER_HOUR',

@@ -18,6 +18,8 @@ import { openSweeper } from './http/sweeper.ts';
 import { type Log, openLog } from './log.ts';
 import { type Metrics, openMetrics } from './metrics.ts';
 import { openPictures } from './pictures/pool.ts';
+import type { TestNetwork } from './previews/network.ts';
+import { openPreviews } from './previews/previews.ts';
 
 export interface RunningServer {
   /** How people reach it: the public URL, else the address it listens on. */
@@ -49,6 +51,10 @@ export interface Overrides {
   log?: Log;
   /** Where the web build lies. */
   webFolder?: string;
+  /** What links lead to, in place of the internet. */
+  network?: TestNetwork;
+  /** Of the process. Default: its own. */
+  env?: Record<string, string | undefined>;
   /** The core cannot go on. Default: throws, which ends the process. */
   onFatal?: (error: Error) => void;
 }
@@ -60,9 +66,10 @@ export const version = (JSON.parse(readFileSync(new URL('../package.json', impor
  *
  * @throws ConfigError, DatabaseError, or the error of listening (EADDRINUSE); nothing is left open then
  */
-export async function startServer(config: Config, overrides: Overrides = {}): Promise<RunningServer> {
+export async function startServer(given: Config, overrides: Overrides = {}): Promise<RunningServer> {
   const { clock = realClock, broker = openLocalBroker() } = overrides;
-  const log = overrides.log ?? openLog(config);
+  const log = overrides.log ?? openLog(given);
+  const config = withoutPreviewsBehindProxy(given, overrides.env ?? process.env, log);
   const metrics = openMetrics({ process: config.metricsPort !== 0 });
   const blobs = await openBlobs(config, { log, metrics });
   const opened = await openCore({
@@ -99,12 +106,16 @@ export async function startServer(config: Config, overrides: Overrides = {}): Pr
   );
   const gateway: Gateway = openGateway({ server: router.server, core, broker, config, doorkeeper, clock, metrics, log });
   const sweeper = openSweeper({ core, blobs, clock, log, ...(overrides.now && { now: overrides.now }) });
+  const previews = config.linkPreviews
+    ? openPreviews({ core, blobs, config, clock, log, pictures, ...(overrides.network && { test: overrides.network }) })
+    : undefined;
   let closeMetrics: () => void;
   try {
     closeMetrics = await serveMetrics(config.metricsPort, metrics);
     await router.listen({ port: config.port, host: config.host });
   } catch (error) {
     gateway.close();
+    await previews?.close();
     await sweeper.close();
     await router.close(0);
     await pictures.close();
@@ -121,6 +132,7 @@ export async function startServer(config: Config, overrides: Overrides = {}): Pr
     await pictures.close();
     closeMetrics();
     await broker.close();
+    await previews?.close();
     await sweeper.close();
     await core.close();
     log.info('stopped');
@@ -144,6 +156,17 @@ async function openBlobs({ data, uploadReserve, s3Endpoint, s3Bucket, s3Region, 
   const blobs = openS3({ endpoint: s3Endpoint, bucket: s3Bucket, region: s3Region, accessKey: s3AccessKey, secretKey: s3SecretKey }, parts);
   await blobs.check();
   return blobs;
+}
+
+/**
+ * Whoever sets a proxy wants no connection around it, and behind one nobody here sees which address it is that is connected
+ * to: the guard would look at names alone.
+ */
+function withoutPreviewsBehindProxy(config: Config, env: Record<string, string | undefined>, log: Log): Config {
+  const proxy = ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY'].flatMap((name) => [name, name.toLowerCase()]).find((name) => (env[name] ?? '') !== '');
+  if (!config.linkPreviews || proxy === undefined) return config;
+  log.warn(`link previews are off: ${proxy} is set, and they are not made by way of a proxy. KITH_LINK_PREVIEWS=off says so without this line.`);
+  return { ...config, linkPreviews: false };
 }
 
 /** Numbers are for the operator: on loopback, on a port of their own, so that no proxy rule can make them public. */

@@ -60,9 +60,11 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     registrationsPerHour: 1_000_000,
     rateLimits: false,
     logLevel: 'silent',
+    // Tests of links make a network of their own; nobody else's words ask anybody.
+    linkPreviews: overrides.network !== undefined,
     ...given,
   });
-  const start = (): Promise<RunningServer> => startServer(config, { ...overrides, ...(engine === 'sqlite-direct' && { engine: 'direct' }) });
+  const start = (): Promise<RunningServer> => startServer(config, { env: {}, ...overrides, ...(engine === 'sqlite-direct' && { engine: 'direct' }) });
   const dispose = async (): Promise<void> => {
     if (given?.data === undefined) await rm(data, { recursive: true, force: true });
     await database?.drop();

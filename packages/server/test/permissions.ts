@@ -102,6 +102,7 @@ export const matrix: { [M in MethodName]: Row<M> } = {
     expect: ['ok', 'not_a_member', 'not_a_member', 'not_found'],
   },
   'message.edit': { params: ({ ownMessage }) => ({ messageId: ownMessage, text: 'changed' }), expect: ['ok', 'not_found', 'not_found', 'not_found'] },
+  'message.unlink': { params: ({ annasMessage }) => ({ messageId: annasMessage }), expect: ['forbidden', 'not_found', 'not_found', 'forbidden'] },
   'message.delete': { params: ({ annasMessage }) => ({ messageId: annasMessage }), expect: ['forbidden', 'not_found', 'not_found', 'forbidden'] },
   'message.hide': { params: ({ annasMessage }) => ({ messageId: annasMessage }), expect: ['ok', 'not_found', 'not_found', 'ok'] },
   'message.history': { params: ({ conversationId }) => ({ conversationId }), expect: insiders },

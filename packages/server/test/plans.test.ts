@@ -14,7 +14,7 @@ import type { Database, Query } from '../src/db/db.ts';
 import { openDatabase } from '../src/db/open.ts';
 import { createTestDatabase } from './postgres.ts';
 import { numbers } from './rules/rows.ts';
-import { type Person, type World, durableMethods, jwtAudience, jwtSecret, password, say, scenarios, unique } from './scenarios.ts';
+import { type Person, type World, durableMethods, jwtAudience, jwtSecret, password, say, scenarios, tellPreview, unique } from './scenarios.ts';
 
 // Every query that any scenario makes is kept as the core hands it to the database, and then the database is asked how
 // it would find the rows, among many.
@@ -105,7 +105,14 @@ describe.each(engines)('plans on %s', (engine) => {
     { what: 'the topics of a connection', by: 'topics', sql: /from "inbox"/, table: 'inbox', index: 'inbox_(pk|user_version)' },
     { what: 'membership', by: 'message.send', sql: /from "members" inner join "conversations"/, table: 'members', index: 'members_pk' },
     { what: 'the stream that is locked', by: 'message.send', sql: /^update "streams" set "version" = "version" \+/, table: 'streams', index: 'streams_pkey' },
-    { what: 'whether a message has the file', by: 'download', sql: /from "messages" inner join "members"/, table: 'messages', index: 'messages_file' },
+    { what: 'whether a message has the file', by: 'download', sql: /from "messages" inner join "members".*"file_id" = /, table: 'messages', index: 'messages_file' },
+    {
+      what: 'whether the link of a message has the picture',
+      by: 'download',
+      sql: /from "messages" inner join "members".*"link_file_id" = /,
+      table: 'messages',
+      index: 'messages_link_file',
+    },
     { what: 'files whose time is over', by: 'sweep', sql: /from "files" where "expires_at" <= .* order by/, table: 'files', index: 'files_expires' },
     { what: 'the session of a token', by: 'authenticate', sql: /from "sessions" where "token_hash" = /, table: 'sessions', index: 'sessions_token_hash_key' },
     { what: 'sessions that nobody uses', by: 'sweep', sql: /from "sessions" where "ended_at" is null and "used_at" </, table: 'sessions', index: 'sessions_used' },
@@ -349,6 +356,7 @@ function worldOn(core: Core): World {
       await asking.run('upload', () => core.fileStored(fileId, { sha256, type: sound && 'audio/ogg' }));
       return (await asks('file.commit', { fileId, sha256, ...sound })).file;
     },
+    preview: (message) => asking.run('preview', () => tellPreview(core, message)),
     operator: () =>
       (operator ??= core
         .setupLink()

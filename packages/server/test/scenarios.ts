@@ -1,5 +1,6 @@
-import { type FileRef, type MethodName, type Params, type Result, methods } from '@kith/protocol';
+import { type FileRef, type Message, type MethodName, type Params, type Result, firstLink, methods } from '@kith/protocol';
 import { createHmac } from 'node:crypto';
+import type { Core } from '../src/core/core.ts';
 
 /** A signed-in person in a scenario. `ask` throws the error of a refused request. */
 export interface Person {
@@ -24,6 +25,8 @@ export interface World {
   operator(): Promise<Person>;
   /** A file of this person, committed and not sent; with `sound` something spoken. */
   upload(person: Person, name: string, sound?: Sound): Promise<FileRef>;
+  /** Shows a preview with a picture under a message, as if somebody had looked at its link. */
+  preview(message: Message): Promise<void>;
 }
 
 export type Sound = Required<Pick<FileRef, 'durationMs' | 'waveform'>>;
@@ -67,6 +70,14 @@ export const say = (person: Person, conversationId: string, text = 'hello'): Pro
 export async function speak(w: World, person: Person, conversationId: string): Promise<Result<'message.send'>> {
   const { id: fileId } = await w.upload(person, 'voice.ogg', { durationMs: 3_000, waveform: [0, 12, 31, 7] });
   return person.ask('message.send', { conversationId, clientId: unique('client-id'), type: 'voice', text: '', fileId });
+}
+
+/** What the core is told when somebody has looked at the link of a message. */
+export async function tellPreview(core: Pick<Core, 'reserveLinkPicture' | 'fileStored' | 'linkFound'>, { id, conversationId, senderId, text }: Message): Promise<void> {
+  const link = { messageId: id, conversationId, senderId, url: firstLink(text)! };
+  const pictureId = await core.reserveLinkPicture(link, { size: 10, width: 192, height: 192 });
+  await core.fileStored(pictureId!, { sha256: '0'.repeat(64), type: 'image/webp' });
+  await core.linkFound(link, { site: new URL(link.url).host, title: 'A page', pictureId: pictureId! });
 }
 
 export function jwtFor(subject: string, claims: Record<string, unknown> = {}): string {
@@ -265,6 +276,16 @@ export const scenarios: Partial<Record<MethodName, (w: World) => Promise<unknown
     const [mine, theirs] = [await say(anna, conversationId), await say(bert, conversationId)];
     await anna.ask('message.delete', { messageId: mine.message.id });
     await anna.ask('message.delete', { messageId: theirs.message.id });
+  },
+  async 'message.unlink'(w) {
+    const { anna, conversationId } = await group(w);
+    const link = async (): Promise<Message> => (await say(anna, conversationId, 'see https://example.org/')).message;
+    const [unlinked, edited, recalled] = [await link(), await link(), await link()];
+    for (const message of [unlinked, edited, recalled]) await w.preview(message);
+    await anna.ask('message.unlink', { messageId: unlinked.id });
+    await anna.ask('message.unlink', { messageId: unlinked.id });
+    await anna.ask('message.edit', { messageId: edited.id, text: 'never mind' });
+    await anna.ask('message.delete', { messageId: recalled.id });
   },
   async 'message.hide'(w) {
     const { anna, bert, conversationId } = await direct(w);

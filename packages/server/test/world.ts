@@ -1,7 +1,7 @@
-import { type FileRef, type MethodName, type Params, type Push, type Result, type ServerFrame } from '@kith/protocol';
+import { type FileRef, type Message, type MethodName, type Params, type Push, type Result, type ServerFrame } from '@kith/protocol';
 import type { TestClient, TestServer } from './harness.ts';
 import { Replica } from './replica.ts';
-import { type Person, type Sound, type World, password, unique } from './scenarios.ts';
+import { type Person, type Sound, type World, password, tellPreview, unique } from './scenarios.ts';
 
 /** A world on a real server, in which every device that was opened keeps a replica; or, unwatched, just people who call. */
 export class RealWorld implements World {
@@ -39,6 +39,10 @@ export class RealWorld implements World {
 
   upload(person: Person, name: string, sound?: Sound): Promise<FileRef> {
     return this.#server.upload(person, Buffer.from(sound ? 'OggS\0' : `what is in ${name}`), { name, ...sound });
+  }
+
+  preview(message: Message): Promise<void> {
+    return tellPreview(this.#server.running.core, message);
   }
 
   ask<M extends MethodName>(method: M, params: Params<M>): Promise<Result<M>> {

@@ -2,7 +2,7 @@ import { createHash, randomBytes, randomUUIDv7 } from 'node:crypto';
 import { type MethodName, type Params, RequestError, type Result, type Signal, type StreamId, userStream } from '@kith/protocol';
 import type { Config } from '../config.ts';
 import type { Query } from '../db/db.ts';
-import { type Caller, type Effect, type Identity, type Topic, encodeSignal } from './core.ts';
+import { type Caller, type Effect, type Identity, type SentLink, type Topic, encodeSignal } from './core.ts';
 import type { Online } from './online.ts';
 import type { Passwords } from './passwords.ts';
 import type { PushSender } from './push-sender.ts';
@@ -18,6 +18,8 @@ export interface Services extends Log {
   passwords: Passwords;
   signInLimits: SignInLimits;
   push: PushSender;
+  /** Tells whoever makes previews. */
+  linkSent: (link: SentLink) => void;
 }
 
 /** What a handler gets: the process's services, and who asks. */

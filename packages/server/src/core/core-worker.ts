@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { type ErrorCode, RequestError } from '@kith/protocol';
 import type { Config } from '../config.ts';
 import { DatabaseError } from '../db/db.ts';
-import type { Answer, Core, FileToServe, Identity, Publication, Topic, Upload } from './core.ts';
+import type { Answer, Core, FileToServe, Identity, Publication, SentLink, Topic, Upload } from './core.ts';
 import type { Fault } from './local-core.ts';
 import { type AsyncCall, type ToGateway, type ToWorker, batched } from './worker-port.ts';
 
@@ -26,6 +26,7 @@ class WorkerCore implements Core {
   #closing = false;
   #gone = false;
   #publish: (publications: Publication[]) => void = () => {};
+  #link: (link: SentLink) => void = () => {};
   #fatal: (error: Error) => void = () => {};
 
   constructor(worker: Worker, onFault: (fault: Fault) => void) {
@@ -36,6 +37,7 @@ class WorkerCore implements Core {
         if ('opened' in message) resolve();
         else if ('refused' in message) reject(new DatabaseError(message.refused));
         else if ('publications' in message) this.#publish(message.publications);
+        else if ('link' in message) this.#link(message.link);
         else if ('fatal' in message) this.#fatal(new Error(message.fatal));
         else if ('fault' in message)
           onFault({ id: message.fault.id, method: message.fault.method, error: Object.assign(new Error(message.fault.message), { stack: message.fault.stack }) });
@@ -89,9 +91,13 @@ class WorkerCore implements Core {
   forgetFiles: Core['forgetFiles'] = (fileIds) => this.#call<void>('forgetFiles', fileIds);
   originals: Core['originals'] = () => this.#call<string[]>('originals');
   forgetOriginals: Core['forgetOriginals'] = (ids) => this.#call<void>('forgetOriginals', ids);
+  linkWanted: Core['linkWanted'] = (link) => this.#call<boolean>('linkWanted', link);
+  reserveLinkPicture: Core['reserveLinkPicture'] = (link, picture) => this.#call<string | undefined>('reserveLinkPicture', link, picture);
+  linkFound: Core['linkFound'] = (link, page) => this.#call<boolean>('linkFound', link, page);
   connected: Core['connected'] = (who) => this.#send({ tell: 'connected', who });
   disconnected: Core['disconnected'] = (who) => this.#send({ tell: 'disconnected', who });
   onPublish: Core['onPublish'] = (listener) => void (this.#publish = listener);
+  onLink: Core['onLink'] = (listener) => void (this.#link = listener);
   onFatal: Core['onFatal'] = (listener) => void (this.#fatal = listener);
 
   async close(): Promise<void> {

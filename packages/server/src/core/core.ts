@@ -69,12 +69,28 @@ export interface Core {
   /** They are deleted. */
   forgetOriginals(ids: string[]): Promise<void>;
 
+  /** Is a preview of this link wanted at this moment, and not there yet? */
+  linkWanted(link: SentLink): Promise<boolean>;
+
+  /**
+   * A place for the picture of a preview; it goes by itself unless the preview comes.
+   *
+   * @returns its id in the blob store; undefined: nobody wants it any more, or there is no room
+   */
+  reserveLinkPicture(link: SentLink, picture: { size: number; width: number; height: number }): Promise<string | undefined>;
+
+  /** What is at a link that was sent. @returns whether it is shown: the message may have changed, or gone */
+  linkFound(link: SentLink, page: LinkPage): Promise<boolean>;
+
   /** A connection of this person is ready, or gone. Drives presence. */
   connected(who: Identity): void;
   disconnected(who: Identity): void;
 
   /** Called with what was committed, in the order of the commits of each stream, and with signals. One listener. */
   onPublish(listener: (publications: Publication[]) => void): void;
+
+  /** Called with the link of a message that was committed, where a preview may be made of it. One listener. */
+  onLink(listener: (link: SentLink) => void): void;
 
   /**
    * The core cannot go on: a commit ended in an error, so whether it is on disk is unknown. The process must stop, and
@@ -140,6 +156,23 @@ export interface FileToServe {
   type: string;
   /** Hex. */
   sha256: string;
+}
+
+/** The first link of a message, at the moment of its commit. */
+export interface SentLink {
+  messageId: string;
+  conversationId: string;
+  senderId: string;
+  url: string;
+}
+
+/** What is at a link: text that can be shown as it is. */
+export interface LinkPage {
+  site: string;
+  title: string;
+  description?: string;
+  /** From `reserveLinkPicture`, stored. */
+  pictureId?: string;
 }
 
 export interface Caller {

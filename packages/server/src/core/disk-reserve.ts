@@ -51,6 +51,11 @@ export class DiskReserve {
     }
   }
 
+  /** Nothing that nobody asked for is stored now. */
+  get isLow(): boolean {
+    return this.#low;
+  }
+
   /** @throws storage_full */
   requireRoomFor(method: MethodName): void {
     if (this.#low && storing.has(method)) throw new RequestError('storage_full');

@@ -103,6 +103,7 @@ export const toSettings = (row: SettingsTable): Settings => ({
   typing: row.typing === 1,
   presence: row.presence,
   pushContent: row.push_content === 1,
+  linkPreviews: row.link_previews === 1,
   quietFrom: row.quiet_from,
   quietTo: row.quiet_to,
   timeZone: row.time_zone,
@@ -133,6 +134,7 @@ export const toMessage = (row: MessagesTable): Message => ({
   ...(row.deleted_by !== null && { deletedBy: row.deleted_by }),
   ...(row.event !== null && { event: JSON.parse(row.event) as Message['event'] }),
   ...(row.file !== null && { file: JSON.parse(row.file) as Message['file'] }),
+  ...(row.link !== null && { link: JSON.parse(row.link) as Message['link'] }),
 });
 
 /** Members carry the name, picture and handle of the person, so that a conversation can be shown from its stream alone. */
@@ -288,10 +290,10 @@ async function conversationMembers(q: Query, conversation: ConversationsTable, s
   return rows.map(toMember);
 }
 
-/** The first messages whose text fits a page, or a part of one; at least one. */
+/** The first messages whose text, with what is shown of its link, fits a page, or a part of one; at least one. */
 export function withinPage(messages: MessagesTable[], pageBytes: number = limits.pageBytes): MessagesTable[] {
   let bytes = 0;
-  const end = messages.findIndex((message) => (bytes += Buffer.byteLength(message.text)) > pageBytes);
+  const end = messages.findIndex((message) => (bytes += Buffer.byteLength(message.text) + Buffer.byteLength(message.link ?? '')) > pageBytes);
   return end === -1 ? messages : messages.slice(0, Math.max(1, end));
 }
 

@@ -124,17 +124,21 @@ function smaller(row: FileRow, size: 'small' | 'large'): FileToServe {
 /** Pixels of the box that the small rendition of a picture fits into. */
 const smallSide = 720;
 
+/** As the file of a message, or as the picture of its link. */
 async function reaches(q: Query, userId: string, fileId: string): Promise<boolean> {
-  const row = await q
-    .selectFrom('messages')
-    .innerJoin('members', 'members.conversation_id', 'messages.conversation_id')
-    .select('messages.id')
-    .where('messages.file_id', '=', fileId)
-    .where('members.user_id', '=', userId)
-    .where('members.state', '=', 'joined')
-    .limit(1)
-    .executeTakeFirst();
-  return row !== undefined;
+  for (const column of ['messages.file_id', 'messages.link_file_id'] as const) {
+    const row = await q
+      .selectFrom('messages')
+      .innerJoin('members', 'members.conversation_id', 'messages.conversation_id')
+      .select('messages.id')
+      .where(column, '=', fileId)
+      .where('members.user_id', '=', userId)
+      .where('members.state', '=', 'joined')
+      .limit(1)
+      .executeTakeFirst();
+    if (row) return true;
+  }
+  return false;
 }
 
 /**
@@ -179,29 +183,31 @@ const refusals: Record<string, string | undefined> = {
   no_decoder: 'This server cannot make pictures smaller, and shows none.',
 };
 
-/** A message loses its file; the last one takes the file with it. The commit writes the rest of the message. */
-export async function letGo(c: Commit, { id, file_id }: Pick<MessagesTable, 'id' | 'file_id'>): Promise<void> {
-  if (file_id === null) return;
-  await c.q.updateTable('messages').set({ file_id: null }).where('id', '=', id).execute();
-  await dropUnless(c, [file_id]);
+/** A message loses its file, and the picture of its link; the last one takes the file with it. The commit writes the rest of the message. */
+export async function letGo(c: Commit, { id, file_id, link_file_id }: Pick<MessagesTable, 'id' | 'file_id' | 'link_file_id'>): Promise<void> {
+  const fileIds = [file_id, link_file_id].filter((fileId) => fileId !== null);
+  if (fileIds.length === 0) return;
+  await c.q.updateTable('messages').set({ file_id: null, link_file_id: null }).where('id', '=', id).execute();
+  await dropUnless(c, fileIds);
+}
+
+/** The same for the picture of its link alone. */
+export async function letGoOfLink(c: Commit, { id, link_file_id }: Pick<MessagesTable, 'id' | 'link_file_id'>): Promise<void> {
+  if (link_file_id === null) return;
+  await c.q.updateTable('messages').set({ link_file_id: null }).where('id', '=', id).execute();
+  await dropUnless(c, [link_file_id]);
 }
 
 /** The same for a whole conversation that nobody can read any more. */
 export async function letGoOfAll(c: Commit, conversationId: string): Promise<void> {
-  const rows = await c.q
-    .selectFrom('messages')
-    .select('file_id')
-    .distinct()
-    .where('conversation_id', '=', conversationId)
-    .where('file_id', 'is not', null)
-    .orderBy('file_id')
-    .execute();
+  const named = async (column: 'file_id' | 'link_file_id'): Promise<string[]> => {
+    const rows = await c.q.selectFrom('messages').select(column).distinct().where('conversation_id', '=', conversationId).where(column, 'is not', null).execute();
+    return rows.map((row) => (row as Record<string, string>)[column]!);
+  };
+  const fileIds = [...new Set([...(await named('file_id')), ...(await named('link_file_id'))])].sort();
   await c.q.updateTable('messages').set({ file_id: null, file: null, shared: null }).where('conversation_id', '=', conversationId).where('file_id', 'is not', null).execute();
-  for (let from = 0; from < rows.length; from += chunk)
-    await dropUnless(
-      c,
-      rows.slice(from, from + chunk).map((row) => row.file_id!),
-    );
+  await c.q.updateTable('messages').set({ link_file_id: null, link: null }).where('conversation_id', '=', conversationId).where('link_url', 'is not', null).execute();
+  for (let from = 0; from < fileIds.length; from += chunk) await dropUnless(c, fileIds.slice(from, from + chunk));
 }
 
 /** Drops those of these files that no message has. */
@@ -217,6 +223,7 @@ async function dropUnless({ q, now }: Commit, fileIds: string[]): Promise<void> 
     .set({ state: 'dropped', expires_at: now })
     .where('id', 'in', fileIds)
     .where(({ not, exists, selectFrom }) => not(exists(selectFrom('messages').select('messages.id').whereRef('messages.file_id', '=', 'files.id'))))
+    .where(({ not, exists, selectFrom }) => not(exists(selectFrom('messages').select('messages.id').whereRef('messages.link_file_id', '=', 'files.id'))))
     .execute();
 }
 

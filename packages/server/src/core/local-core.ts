@@ -7,9 +7,10 @@ import { handlers } from '../features/index.ts';
 import { watchable } from '../features/presence.ts';
 import { requireOperator } from './access.ts';
 import { Context, type Handler, type Services } from './context.ts';
-import type { Answer, Caller, Core, FileToServe, Identity, Publication, StoredBytes, Topic, Upload } from './core.ts';
+import type { Answer, Caller, Core, FileToServe, Identity, LinkPage, Publication, SentLink, StoredBytes, Topic, Upload } from './core.ts';
 import { DiskReserve } from './disk-reserve.ts';
 import { dropUpload, fileStored, findFile, findUpload, forgetFiles, forgetOriginals, originals, unusedFiles } from './files.ts';
+import { linkFound, linkWanted, reserveLinkPicture } from './links.ts';
 import { Online } from './online.ts';
 import { Passwords } from './passwords.ts';
 import { makePlaces } from './places.ts';
@@ -53,6 +54,7 @@ class LocalCore implements Core {
   readonly #disk: DiskReserve;
   readonly #telling = new Map<string, Promise<void>>();
   #publish: (publications: Publication[]) => void = () => {};
+  #link: (link: SentLink) => void = () => {};
   #fatal: (error: Error) => void = () => {};
 
   constructor(config: Config, db: Database, now: () => number, vapid: VapidKeys, onFault: (fault: Fault) => void) {
@@ -62,7 +64,7 @@ class LocalCore implements Core {
     const passwords = new Passwords({ memory: config.passwordMemory, passes: config.passwordPasses });
     const signInLimits = new SignInLimits({ on: config.rateLimits, registrationsPerHour: config.registrationsPerHour });
     const push = new PushSender({ db, now, config, vapid, onFault: (error) => this.#report('push', error) });
-    this.#services = { ...log, config, online, roomsOnline, passwords, signInLimits, push };
+    this.#services = { ...log, config, online, roomsOnline, passwords, signInLimits, push, linkSent: (link) => this.#link(link) };
     this.#ages = new SessionAges(log, config);
     // What a database server has left is its own to say.
     this.#disk = new DiskReserve(config.data, config.database === 'sqlite' ? config.diskReserve : 0);
@@ -196,6 +198,18 @@ class LocalCore implements Core {
     return this.#track(forgetOriginals(this.#services.db, ids));
   }
 
+  linkWanted(link: SentLink): Promise<boolean> {
+    return this.#track(this.#services.db.read((q) => linkWanted(q, link)));
+  }
+
+  async reserveLinkPicture(link: SentLink, picture: { size: number; width: number; height: number }): Promise<string | undefined> {
+    return this.#disk.isLow ? undefined : this.#track(reserveLinkPicture(this.#services, link, picture));
+  }
+
+  async linkFound(link: SentLink, page: LinkPage): Promise<boolean> {
+    return this.#disk.isLow ? false : this.#track(linkFound(this.#services, link, page));
+  }
+
   connected(who: Identity): void {
     this.#services.online.connected(who.userId);
     this.#services.push.connected(who);
@@ -210,6 +224,10 @@ class LocalCore implements Core {
 
   onPublish(listener: (publications: Publication[]) => void): void {
     this.#publish = listener;
+  }
+
+  onLink(listener: (link: SentLink) => void): void {
+    this.#link = listener;
   }
 
   onFatal(listener: (error: Error) => void): void {

@@ -1,5 +1,5 @@
 import type { ErrorCode } from '@kith/protocol';
-import type { Identity, Publication } from './core.ts';
+import type { Identity, Publication, SentLink } from './core.ts';
 
 // What crosses between the gateway's thread and the core's. What one turn of either loop has to say goes over in one
 // message; replies and publications share one queue, so that their order survives the crossing.
@@ -20,6 +20,9 @@ export type AsyncCall =
   | 'forgetFiles'
   | 'originals'
   | 'forgetOriginals'
+  | 'linkWanted'
+  | 'reserveLinkPicture'
+  | 'linkFound'
   | 'close';
 type Told = 'connected' | 'disconnected';
 
@@ -30,6 +33,7 @@ export type ToGateway =
   | { id: number; value: unknown }
   | { id: number; failed: string; code?: ErrorCode }
   | { publications: Publication[] }
+  | { link: SentLink }
   | { fault: { id: string; method: string; message: string; stack?: string } }
   | { fatal: string };
 

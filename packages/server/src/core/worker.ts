@@ -26,6 +26,7 @@ async function serve(config: Config): Promise<void> {
     return;
   }
   core.onPublish((publications) => send({ publications }));
+  core.onLink((link) => send({ link }));
   core.onFatal((error) => send({ fatal: error.message }));
   port.on('message', (messages: ToWorker[]) => {
     for (const message of messages) {

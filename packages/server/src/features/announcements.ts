@@ -2,6 +2,7 @@ import { RequestError, conversationStream } from '@kith/protocol';
 import { append, sentHash } from '../core/append.ts';
 import type { Handlers } from '../core/context.ts';
 import { toMessage } from '../core/entities.ts';
+import { offerLink } from '../core/links.ts';
 import { announcementsId } from '../core/places.ts';
 
 export const announcements: Handlers<'announcement.send'> = {
@@ -22,6 +23,7 @@ export const announcements: Handlers<'announcement.send'> = {
       { append: stream },
     );
     context.services.push.messageSent(result.message);
+    offerLink(context.services, result.message);
     return result;
   },
 };

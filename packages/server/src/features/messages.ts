@@ -1,7 +1,8 @@
-import { type FileRef, type Message, RequestError, conversationStream, firstLink, isEmojiText, limits } from '@kith/protocol';
+import { type FileRef, type Message, RequestError, conversationStream, isEmojiText, limits } from '@kith/protocol';
 import { type Membership, readRank, requireMayWrite, requireMember } from '../core/access.ts';
 import { append, sentHash } from '../core/append.ts';
-import { findSendable, letGo } from '../core/files.ts';
+import { findSendable, letGo, letGoOfLink } from '../core/files.ts';
+import { offerLink, relink } from '../core/links.ts';
 import type { Context, Handlers } from '../core/context.ts';
 import { toMessage, withinPage } from '../core/entities.ts';
 import type { Commit } from '../core/streams.ts';
@@ -10,7 +11,7 @@ import type { MessagesTable } from '../db/schema.ts';
 
 const hourMs = 3_600_000;
 
-export const messages: Handlers<'message.send' | 'message.edit' | 'message.delete' | 'message.history' | 'message.media'> = {
+export const messages: Handlers<'message.send' | 'message.edit' | 'message.delete' | 'message.unlink' | 'message.history' | 'message.media'> = {
   async 'message.send'(context, { conversationId, clientId, type, text, fileId }) {
     const { userId } = context;
     const withFile = type === 'image' || type === 'file' || type === 'voice';
@@ -35,11 +36,12 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
       { append: stream },
     );
     context.services.push.messageSent(result.message);
+    offerLink(context.services, result.message);
     return result;
   },
 
-  'message.edit': (context, { messageId, text }) =>
-    changeMessage(context, messageId, async (c, row, membership) => {
+  async 'message.edit'(context, { messageId, text }) {
+    const result = await changeMessage(context, messageId, async (c, row, membership) => {
       // New words are new words: who may not write may not put them into an old message either.
       await requireMayWrite(c.q, membership, context.userId);
       if (row.sender_id !== context.userId || row.type === 'system') throw new RequestError('forbidden');
@@ -47,8 +49,11 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
       requireInTime(context, row);
       if (row.file_id === null) requireWords(text);
       if (row.text === text) throw c.unchanged({ message: toMessage(row) });
-      return { text, type: row.type === 'emoji' && !isEmojiText(text) ? 'text' : row.type, link_url: firstLink(text) ?? null, edited_at: c.now };
-    }),
+      return { text, type: row.type === 'emoji' && !isEmojiText(text) ? 'text' : row.type, edited_at: c.now, ...(await relink(c, row, text)) };
+    });
+    offerLink(context.services, result.message);
+    return result;
+  },
 
   'message.delete': (context, { messageId }) =>
     changeMessage(context, messageId, async (c, row, membership) => {
@@ -58,7 +63,15 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
       if (row.sender_id !== context.userId && !moderates) throw new RequestError('forbidden');
       if (row.sender_id === context.userId && !moderates) requireInTime(context, row);
       await letGo(c, row);
-      return { text: '', file: null, shared: null, link_url: null, deleted_at: c.now, deleted_by: context.userId };
+      return { text: '', file: null, shared: null, link_url: null, link: null, deleted_at: c.now, deleted_by: context.userId };
+    }),
+
+  'message.unlink': (context, { messageId }) =>
+    changeMessage(context, messageId, async (c, row) => {
+      if (row.sender_id !== context.userId || row.type === 'system') throw new RequestError('forbidden');
+      if (row.link_url === null || row.link_off === 1) throw c.unchanged({ message: toMessage(row) });
+      await letGoOfLink(c, row);
+      return { link: null, link_off: 1 };
     }),
 
   async 'message.history'(context, { conversationId, before, after, around, at, limit = 50 }) {

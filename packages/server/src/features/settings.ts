@@ -6,7 +6,7 @@ import { defaultSettings } from '../core/privacy.ts';
 import type { SettingsTable } from '../db/schema.ts';
 
 export const settings: Handlers<'settings.update'> = {
-  async 'settings.update'(context, { readReceipts, typing, presence, pushContent, quietFrom, quietTo, timeZone }) {
+  async 'settings.update'(context, { readReceipts, typing, presence, pushContent, linkPreviews, quietFrom, quietTo, timeZone }) {
     const { userId } = context;
     if (timeZone !== undefined) requireTimeZone(timeZone);
     const own = userStream(userId);
@@ -20,7 +20,7 @@ export const settings: Handlers<'settings.update'> = {
         typing: flag(typing) ?? before.typing,
         presence: presence ?? before.presence,
         push_content: flag(pushContent) ?? before.push_content,
-        link_previews: before.link_previews,
+        link_previews: flag(linkPreviews) ?? before.link_previews,
         quiet_from: quietFrom === undefined ? before.quiet_from : quietFrom,
         quiet_to: quietTo === undefined ? before.quiet_to : quietTo,
         time_zone: timeZone ?? before.time_zone,

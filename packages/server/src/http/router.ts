@@ -120,6 +120,7 @@ export async function openRouter(parts: Parts): Promise<Router> {
         registration: config.registration,
         guests: config.registration === 'open',
         recallHours: config.recallHours,
+        linkPreviews: config.linkPreviews,
         languages,
       }),
   );

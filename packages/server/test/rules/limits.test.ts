@@ -137,6 +137,8 @@ const proofs: { [L in LimitName]: Proof } = {
     expect(await reserve(limits.avatarBytes)).toBeUndefined();
     expect(await reserve(limits.avatarBytes + 1)).toMatchObject({ code: 'too_large', message: expect.stringContaining('4 MiB') });
   },
+  linkTitle: { by: 'packages/server/test/rules/links.test.ts' },
+  linkDescription: { by: 'packages/server/test/rules/links.test.ts' },
   openUploads: { by: 'packages/server/test/rules/files.test.ts' },
   uploadsAtOnce: { by: 'packages/server/test/rules/files.test.ts' },
   uploadBytesPerSecond: { by: 'packages/server/test/rules/files.test.ts' },

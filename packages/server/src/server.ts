@@ -106,9 +106,7 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
   );
   const gateway: Gateway = openGateway({ server: router.server, core, broker, config, doorkeeper, clock, metrics, log });
   const sweeper = openSweeper({ core, blobs, clock, log, ...(overrides.now && { now: overrides.now }) });
-  const previews = config.linkPreviews
-    ? openPreviews({ core, blobs, config, clock, log, pictures, ...(overrides.network && { test: overrides.network }) })
-    : undefined;
+  const previews = config.linkPreviews ? openPreviews({ core, blobs, config, clock, log, pictures, ...(overrides.network && { test: overrides.network }) }) : undefined;
   let closeMetrics: () => void;
   try {
     closeMetrics = await serveMetrics(config.metricsPort, metrics);
@@ -129,10 +127,10 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
     const deadline = performance.now() + withinMs;
     await gateway.drain(withinMs);
     await router.close(Math.max(0, deadline - performance.now()));
+    await previews?.close();
     await pictures.close();
     closeMetrics();
     await broker.close();
-    await previews?.close();
     await sweeper.close();
     await core.close();
     log.info('stopped');

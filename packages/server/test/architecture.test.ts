@@ -130,6 +130,12 @@ const rules: Rule[] = [
     broken: [`${server}/gateway/gateway.ts`, `import { localBroker } from '../broker/local.ts';`],
   },
   {
+    rule: '[AR25] what talks to strangers knows nothing of ours',
+    files: [`${server}/previews/{child,fetch,network,addresses,page,talk}.ts`],
+    may: [`${server}/previews/{fetch,network,addresses,page,talk}.ts`, 'htmlparser2', 'node:*', 'node:*/**'],
+    broken: [`${server}/previews/fetch.ts`, `import { openLog } from '../log.ts';`],
+  },
+  {
     rule: '[AR15] nothing imports the process',
     files: [`${server}/**`],
     mayNot: [`${server}/main.ts`],

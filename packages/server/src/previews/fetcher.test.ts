@@ -1,9 +1,12 @@
+import { fork } from 'node:child_process';
+import type { ServerResponse } from 'node:http';
 import { networkInterfaces } from 'node:os';
+import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type Web, farSite, openWeb, otherSite, plainSite, secureSite } from '../../test/web.ts';
-import { type Fetcher, openFetcher } from './fetcher.ts';
+import { type Fetcher, environment, openFetcher, rights } from './fetcher.ts';
 import type { Read } from './talk.ts';
 
 // Real requests of the real process. Its internet is this machine: some public addresses lead to the sites of `web`, all
@@ -113,7 +116,7 @@ describe('addresses that are not everybody’s', () => {
   });
 
   test('[LP3] the addresses of the machine itself are not asked', async () => {
-    const own = Object.values(networkInterfaces()).flatMap((all) => all ?? []);
+    const own = Object.values(networkInterfaces()).flatMap((one) => one ?? []);
     expect(own.length).toBeGreaterThan(0);
     for (const { address, family } of own) {
       const host = family === 'IPv6' ? `[${address.split('%')[0]}]` : address;
@@ -282,42 +285,43 @@ describe('what is asked and what is read', () => {
     expect(await fetcher.read('http://site.test/a/cat.png')).toEqual({ host: 'site.test', path: '/a/cat.png', picture: Buffer.from('bytes').toString('base64') });
   });
 
+  /** Says 10 GB of something, as fast as it is taken, until nobody takes more. */
+  function endless(response: ServerResponse, letter: string): { sent: number; over: boolean } {
+    const state = { sent: 0, over: false };
+    const more = (): void => {
+      if (state.over || state.sent >= 10 * 1024 ** 3) return;
+      state.sent += 65_536;
+      if (response.write(Buffer.alloc(65_536, letter))) setImmediate(more);
+      else response.once('drain', more);
+    };
+    response.on('close', () => (state.over = true));
+    more();
+    return state;
+  }
+
   test('[LP4] nothing is read behind the head of a page, however much there is', async () => {
-    let sent = 0;
-    let over = false;
+    let state: { sent: number; over: boolean } | undefined;
     web.pages['site.test/'] = (_request, response) => {
-      response.writeHead(200, { 'content-type': 'text/html', 'content-length': String(10 * 1024 ** 3) });
-      response.on('close', () => (over = true));
-      response.write('<title>Hello</title><body>');
-      const more = (): void => {
-        while (!over && response.write(Buffer.alloc(65_536, 'x'))) sent += 65_536;
-        if (!over) response.once('drain', more);
-      };
-      more();
+      response.writeHead(200, { 'content-type': 'text/html', 'content-length': String(10 * 1024 ** 3) }).write('<title>Hello</title><body>');
+      state = endless(response, 'x');
     };
     expect(await fetcher.read('http://site.test/')).toMatchObject({ title: 'Hello' });
-    await expect.poll(() => over).toBe(true);
-    expect(sent).toBeLessThan(32 * 1_048_576);
+    await expect.poll(() => state?.over).toBe(true);
+    expect(state!.sent).toBeLessThan(32 * 1_048_576);
   });
 
-  const endless: [string, string, (response: Parameters<Exclude<Web['pages'][string], string>>[1]) => void][] = [
-    ['a page whose head has no end', 'text/html', (response) => void response.write('<title>Hello</title>')],
-    ['a picture', 'image/png', () => {}],
-  ];
-  test.each(endless)('[LP4] of %s of 10 GB a mebibyte is read, and then no more', async (_what, type, begin) => {
-    let over = false;
+  test.each([
+    ['a page whose head has no end', 'text/html', '<title>Hello</title>'],
+    ['a picture', 'image/png', '\x89PNG'],
+  ])('[LP4] of %s of 10 GB a mebibyte is read, and then no more', async (_what, type, start) => {
+    let state: { sent: number; over: boolean } | undefined;
     web.pages['site.test/'] = (_request, response) => {
-      response.writeHead(200, { 'content-type': type });
-      response.on('close', () => (over = true));
-      begin(response);
-      const more = (): void => {
-        while (!over && response.write(Buffer.alloc(65_536, ' ')));
-        if (!over) response.once('drain', more);
-      };
-      more();
+      response.writeHead(200, { 'content-type': type }).write(start);
+      state = endless(response, ' ');
     };
     expect(await fetcher.read('http://site.test/')).toBeUndefined();
-    await expect.poll(() => over).toBe(true);
+    await expect.poll(() => state?.over).toBe(true);
+    expect(state!.sent).toBeLessThan(32 * 1_048_576);
   });
 
   test('[LP4] a mebibyte that unpacks to a gigabyte is given up after the first', async () => {
@@ -339,8 +343,79 @@ describe('what is asked and what is read', () => {
     web.pages['site.test/drip'] = drip;
     web.pages['site.test/picture'] = page('<title>Hello</title><meta property="og:image" content="/silent">');
     const began = performance.now();
-    const read = await Promise.all(['silent', 'drip', 'picture'].map((path) => fetcher.read(`http://site.test/${path}`)));
+    const read = await Promise.all(['silent', 'drip', 'picture'].map((name) => fetcher.read(`http://site.test/${name}`)));
     expect(read).toEqual([undefined, undefined, { host: 'site.test', title: 'Hello' }]);
     expect(performance.now() - began).toBeGreaterThan(4_500);
+  });
+});
+
+describe('the process', () => {
+  const open = (): Fetcher => openFetcher({ log, ownHosts: [], test: web.network });
+  const ended = async (pid: number): Promise<void> => {
+    const there = (): boolean => {
+      try {
+        return process.kill(pid, 0);
+      } catch {
+        return false;
+      }
+    };
+    await expect.poll(there).toBe(false);
+  };
+
+  test('[LP5] it may read its program and nothing else, and start nothing', async () => {
+    // The same rights and the same environment, for a program that tries.
+    const tries = path.join(import.meta.dirname, 'tries.test-child.ts');
+    const { promise, resolve } = Promise.withResolvers<unknown>();
+    const child = fork(tries, { execArgv: rights(), env: environment(), stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+    child.once('message', resolve);
+    expect(await promise).toEqual({
+      passwd: 'ERR_ACCESS_DENIED',
+      repository: 'ERR_ACCESS_DENIED',
+      write: 'ERR_ACCESS_DENIED',
+      process: 'ERR_ACCESS_DENIED',
+      thread: 'ERR_ACCESS_DENIED',
+      addon: 'ERR_DLOPEN_DISABLED',
+      program: 'ok',
+      secrets: [],
+    });
+    child.kill('SIGKILL');
+  });
+
+  test('[LP5] killed in the middle, it is another one that answers', async () => {
+    const fetcher2 = open();
+    const answers: (() => void)[] = [];
+    web.pages['site.test/'] = (_request, response) => void answers.push(() => response.writeHead(200, { 'content-type': 'text/html' }).end(hello));
+    const reading = fetcher2.read('http://site.test/');
+    await expect.poll(() => answers.length).toBe(1);
+    const first = fetcher2.pid!;
+    process.kill(first, 'SIGKILL');
+    await expect.poll(() => answers.length).toBe(2);
+    answers[1]!();
+    expect(await reading).toMatchObject({ title: 'Hello' });
+    expect(fetcher2.pid).not.toBe(first);
+    // Twice is enough: whatever is there kills it.
+    const again = fetcher2.read('http://site.test/').catch((error: Error) => error.message);
+    for (const count of [3, 4]) {
+      await expect.poll(() => answers.length).toBe(count);
+      process.kill(fetcher2.pid!, 'SIGKILL');
+    }
+    expect(await again).toBe('the process ended');
+    web.pages['site.test/'] = hello;
+    expect(await fetcher2.read('http://site.test/')).toMatchObject({ title: 'Hello' });
+    const last = fetcher2.pid!;
+    await fetcher2.close();
+    await ended(last);
+  });
+
+  test('[LP5] one that does not answer in its time is ended, and the next answers', { timeout: 30_000 }, async () => {
+    const fetcher2 = open();
+    web.pages['site.test/'] = hello;
+    expect(await fetcher2.read('http://site.test/')).toMatchObject({ title: 'Hello' });
+    const stopped = fetcher2.pid!;
+    process.kill(stopped, 'SIGSTOP');
+    expect(await fetcher2.read('http://site.test/')).toBeUndefined();
+    await ended(stopped);
+    expect(await fetcher2.read('http://site.test/')).toMatchObject({ title: 'Hello' });
+    await fetcher2.close();
   });
 });

@@ -157,7 +157,7 @@ const program = fileURLToPath(new URL('./child.ts', import.meta.url));
  * It may read its program, and nothing else: no data, no other files, no processes or threads. From Node 25 on the network
  * is a right as well.
  */
-function rights(): string[] {
+export function rights(): string[] {
   const parser = fileURLToPath(import.meta.resolve('htmlparser2'));
   const packages = parser.slice(0, parser.lastIndexOf(`${sep}node_modules${sep}`) + sep.length + 'node_modules'.length);
   return [
@@ -172,7 +172,7 @@ function rights(): string[] {
 }
 
 /** Nothing of ours, passwords of databases least of all, and no proxy. Windows begins no process without its own. */
-function environment(): NodeJS.ProcessEnv {
+export function environment(): NodeJS.ProcessEnv {
   const { SystemRoot, NODE_EXTRA_CA_CERTS } = process.env;
   return { ...(SystemRoot !== undefined && { SystemRoot }), ...(NODE_EXTRA_CA_CERTS !== undefined && { NODE_EXTRA_CA_CERTS }) };
 }

@@ -121,7 +121,7 @@ export function openPreviews({ core, blobs, config, clock, log, pictures, test }
   };
 
   const next = (): void => {
-    while (!closed && running.size < atOnce && waiting.length > 0) {
+    while (running.size < atOnce && waiting.length > 0) {
       const made = make(waiting.shift()!)
         .catch((error: unknown) => {
           if (!closed) log.warn({ err: error }, 'a preview could not be made');

@@ -1,4 +1,5 @@
 import { type Message, type Push, limits } from '@kith/protocol';
+import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startTestServer } from '../harness.ts';
 import { type Web, openWeb } from '../web.ts';
@@ -101,7 +102,7 @@ describe.each(engines)('on %s', (engine) => {
       '<title>t</title><meta name="twitter:title" content="tw"><meta property="og:title" content="Og &amp; co"><meta name="description" content="d"><meta property="og:description" content="od">';
     expect(await shown('best', page(best))).toMatchObject({ title: 'Og & co', description: 'od' });
     expect(await shown('first', page('<title>One</title><title>Two</title>'))).toMatchObject({ title: 'One' });
-    expect(await shown('behind', `${page('<title>Head</title>').replace('</body>', '<meta property="og:title" content="Body"></body>')}`)).toMatchObject({ title: 'Head' });
+    expect(await shown('behind', page('<title>Head</title>').replace('</body>', '<meta property="og:title" content="Body"></body>'))).toMatchObject({ title: 'Head' });
     // What is not seen, turns the direction, or breaks the line.
     expect(await shown('dirty', page('<title>  gpj\u202e.exe\u200b\u0007\n\t ok \u{e0041} 👩\u200d💻</title>'))).toMatchObject({ title: 'gpj.exe ok 👩\u200d💻' });
     expect((await shown('zalgo', page(`<title>a${'\u0301'.repeat(40)}</title>`)))!.title.length).toBeLessThanOrEqual(limits.combiningMarks + 1);
@@ -120,13 +121,15 @@ describe.each(engines)('on %s', (engine) => {
     expect(await shown('unknown', as('text/html; charset=klingon', Buffer.from('<title>你好</title>')))).toMatchObject({ title: '你好' });
     // In pieces that part a character.
     const words = Buffer.from(`${' '.repeat(1_100)}<title>你好</title>`);
-    web.pages['site.test/pieces'] = async (_request, response) => {
-      response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' });
-      for (let at = 0; at < words.length; at += at < 1_090 ? 1_090 : 1) {
-        response.write(words.subarray(at, at < 1_090 ? 1_090 : at + 1));
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-      response.end();
+    web.pages['site.test/pieces'] = (_request, response) => {
+      response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).write(words.subarray(0, 1_090));
+      let at = 1_090;
+      const next = (): void => {
+        if (at === words.length) return void response.end();
+        response.write(words.subarray(at, (at += 1)));
+        setImmediate(next);
+      };
+      next();
     };
     expect((await linked(anna, (await anna.say(conversationId, 'http://site.test/pieces')).id)).link).toMatchObject({ title: '你好' });
   });
@@ -210,6 +213,83 @@ describe.each(engines)('on %s', (engine) => {
     expect((await place.rows.run('select link, link_url, link_file_id from messages where id = ?', id))[0]).toEqual({ link: null, link_url: null, link_file_id: null });
   });
 
+  test('[LP9] a picture is made anew by this server, small and square, and is read by members like a file', async () => {
+    const photo = await sharp({ create: { width: 640, height: 480, channels: 3, background: '#2a6' } })
+      .jpeg()
+      .withExifMerge({ IFD0: { Copyright: 'somebody' } })
+      .toBuffer();
+    web.pages['site.test/photo.jpg'] = (_request, response) => void response.writeHead(200, { 'content-type': 'image/jpeg' }).end(photo);
+    web.pages['site.test/with'] = page('<title>With</title><meta property="og:image" content="/nothing.png"><link rel="apple-touch-icon" href="photo.jpg">');
+    const { anna, bert, conversationId } = await place.direct();
+    const { link } = await linked(bert, (await anna.say(conversationId, 'http://site.test/with')).id);
+    const image = link!.image!;
+    expect(image).toMatchObject({ type: 'image/webp', width: 192, height: 192, name: 'preview.webp' });
+    const answer = await place.server.download(bert, image.id);
+    expect([answer.status, answer.headers['content-type'], answer.bytes.length]).toEqual([200, 'image/webp', image.size]);
+    const made = await sharp(answer.bytes).metadata();
+    expect([made.format, made.width, made.height, made.exif]).toEqual(['webp', 192, 192, undefined]);
+    const [stranger] = await place.people('cleo');
+    expect((await place.server.download(stranger!, image.id)).status).toBe(404);
+    // The picture itself, by its own address.
+    const itself = (await linked(bert, (await anna.say(conversationId, 'http://site.test/photo.jpg')).id)).link!;
+    expect(itself).toMatchObject({ title: 'photo.jpg', image: { width: 192 } });
+  });
+
+  test('[LP9] what only says that it is a picture, or is too small to be one, is none; its words stay', async () => {
+    const dot = await sharp({ create: { width: 1, height: 1, channels: 3, background: '#fff' } })
+      .png()
+      .toBuffer();
+    const bomb = await sharp({ create: { width: 16_000, height: 16_000, channels: 3, background: '#fff' }, limitInputPixels: false })
+      .png({ compressionLevel: 9 })
+      .toBuffer();
+    const { anna, conversationId } = await place.direct();
+    for (const [name, bytes] of Object.entries({
+      dot,
+      bomb,
+      svg: Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'),
+      html: Buffer.from('<script>1</script>'),
+      cut: dot.subarray(0, 40),
+    })) {
+      web.pages[`site.test/${name}.png`] = (_request, response) => void response.writeHead(200, { 'content-type': 'image/png' }).end(bytes);
+      web.pages[`site.test/${name}`] = page(`<title>${name}</title><meta property="og:image" content="/${name}.png">`);
+      expect((await linked(anna, (await anna.say(conversationId, `http://site.test/${name}`)).id)).link).toEqual({
+        url: `http://site.test/${name}`,
+        site: 'site.test',
+        title: name,
+      });
+    }
+  });
+
+  test('[LP9] a picture goes with its preview: unlinked, changed, recalled; and with the conversation', async () => {
+    const photo = await sharp({ create: { width: 100, height: 100, channels: 3, background: '#2a6' } })
+      .png()
+      .toBuffer();
+    web.pages['site.test/green.png'] = (_request, response) => void response.writeHead(200, { 'content-type': 'image/png' }).end(photo);
+    const { anna, bert, conversationId } = await place.group();
+    const say = async (): Promise<{ id: string; image: string }> => {
+      const { id } = await anna.say(conversationId, 'http://site.test/green.png');
+      return { id, image: (await linked(bert, id)).link!.image!.id };
+    };
+    const [one, two, three, four] = [await say(), await say(), await say(), await say()];
+    // Each its own: nobody keeps the picture of another.
+    expect(new Set([one, two, three, four].map(({ image }) => image)).size).toBe(4);
+    const usage = async (): Promise<number> => Number((await place.rows.run<{ bytes: number }>('select bytes from file_usage where owner_id = ?', anna.id))[0]!.bytes);
+    const used = await usage();
+    expect(used).toBeGreaterThan(0);
+    await anna.call('message.unlink', { messageId: one.id });
+    await anna.call('message.edit', { messageId: two.id, text: 'never mind' });
+    await anna.call('message.delete', { messageId: three.id });
+    for (const { image } of [one, two, three]) expect((await place.server.download(bert, image)).status).toBe(404);
+    expect((await place.server.download(bert, four.image)).status).toBe(200);
+    await anna.call('conversation.dissolve', { conversationId });
+    expect((await place.server.download(bert, four.image)).status).toBe(404);
+    const { core } = place.server.running;
+    const unused = await core.unusedFiles();
+    expect(unused).toEqual(expect.arrayContaining([one, two, three, four].map(({ image }) => image)));
+    await core.forgetFiles(unused);
+    expect(await usage()).toBe(0);
+  });
+
   test('[LP8] nobody is asked about the links of a person who does not want it; asked for again, they are', async () => {
     web.pages['site.test/mine'] = hello;
     const { anna, bert, conversationId } = await place.direct();
@@ -235,24 +315,25 @@ describe.each(engines)('on %s', (engine) => {
 });
 
 describe('the server', () => {
-  test('[LP8] turned off, or with a proxy set, it asks nobody and says so', async () => {
+  test.each([
+    { as: 'as it is', options: {}, on: true },
+    { as: 'turned off', options: { config: { linkPreviews: false } }, on: false },
+    { as: 'with a proxy set', options: { env: { https_proxy: 'http://proxy.example:3128' } }, on: false },
+    { as: 'with an empty proxy', options: { env: { HTTP_PROXY: '' } }, on: true },
+  ])('[LP8] $as: it says whether it asks, and does or does not', async ({ options, on }) => {
     web.pages['site.test/'] = hello;
     web.asked.length = 0;
-    for (const [options, on] of [
-      [{ network: web.network }, true],
-      [{ network: web.network, config: { linkPreviews: false } }, false],
-      [{ network: web.network, env: { https_proxy: 'http://proxy.example:3128' } }, false],
-      [{ network: web.network, env: { HTTP_PROXY: '' } }, true],
-    ] as const) {
-      await using server = await startTestServer(options);
-      expect((await server.http('GET', '/api/server')).json()).toMatchObject({ linkPreviews: on });
-      const anna = await server.guest();
-      const { conversation } = await server.call('conversation.direct', { userId: anna.id }, anna.token);
-      const { message } = await server.call('message.send', { conversationId: conversation.id, clientId: 'client-id-1', type: 'text', text: 'http://site.test/' }, anna.token);
-      if (on) await expect.poll(async () => (await server.call('message.history', { conversationId: conversation.id }, anna.token)).messages[0]!.link).toEqual(helloLink);
-      else expect(message.link).toBeUndefined();
-    }
-    expect(web.asked).toHaveLength(2);
+    await using server = await startTestServer({ network: web.network, ...options });
+    expect((await server.http('GET', '/api/server')).json()).toMatchObject({ linkPreviews: on });
+    const offered: unknown[] = [];
+    const { core } = server.running;
+    if (!on) core.onLink((link) => offered.push(link));
+    const anna = await server.guest();
+    const { conversation } = await server.call('conversation.direct', { userId: anna.id }, anna.token);
+    await server.call('message.send', { conversationId: conversation.id, clientId: 'client-id-1', type: 'text', text: 'http://site.test/' }, anna.token);
+    await expect.poll(async () => (await server.call('message.history', { conversationId: conversation.id }, anna.token)).messages[0]!.link?.title).toBe(on ? 'Hello' : undefined);
+    // What is not offered is not asked for.
+    expect([offered, web.asked.length]).toEqual([[], on ? 1 : 0]);
   });
 
   test('[LP6] four are looked at at once, and a person makes it look ten times a minute', async () => {

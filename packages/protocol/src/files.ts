@@ -29,6 +29,9 @@ export const file = z.object({
   waveform: z.optional(z.array(z.int())),
 });
 
+/** Bytes: how many are taken, reserved ones included, and how many there are in all. */
+const room = z.object({ bytes: z.int(), limit: z.int() });
+
 /** Hex, small letters. */
 const sha256 = z.string().check(z.regex(/^[0-9a-f]{64}$/));
 /** Type and subtype, without parameters. */
@@ -78,5 +81,15 @@ export const fileMethods = {
     }),
     z.object({ file }),
     { rate: 'send' },
+  ),
+  'file.usage': method(
+    'How much room your files take, how much you have, and how large one may be. An operator learns the same of the whole server.',
+    z.strictObject({}),
+    z.object({
+      own: room,
+      /** Bytes of one file, at most. */
+      fileLimit: z.int(),
+      server: z.optional(room),
+    }),
   ),
 };

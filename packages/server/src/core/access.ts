@@ -52,7 +52,7 @@ export async function requireOperator(q: Query, userId: string): Promise<void> {
   if (!(await isOperator(q, userId))) throw new RequestError('forbidden');
 }
 
-async function isOperator(q: Query, userId: string): Promise<boolean> {
+export async function isOperator(q: Query, userId: string): Promise<boolean> {
   const row = await q.selectFrom('users').select('operator').where('id', '=', userId).where('operator', '=', 1).executeTakeFirst();
   return row !== undefined;
 }

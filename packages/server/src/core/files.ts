@@ -275,3 +275,9 @@ export async function use(q: Query, ownerId: string, bytes: number): Promise<num
     .executeTakeFirstOrThrow();
   return row.bytes;
 }
+
+/** Bytes that are counted for this person, or for `everybody`. */
+export async function usedBy(q: Query, ownerId: string): Promise<number> {
+  const row = await q.selectFrom('file_usage').select('bytes').where('owner_id', '=', ownerId).executeTakeFirst();
+  return row?.bytes ?? 0;
+}

@@ -1,12 +1,12 @@
 import { RequestError, limits } from '@kith/protocol';
-import { requireMayWrite, requireMember } from '../core/access.ts';
+import { isOperator, requireMayWrite, requireMember } from '../core/access.ts';
 import { mib } from '../config.ts';
 import { type Context, type Handlers, newId } from '../core/context.ts';
 import { cleanFileName } from '../core/file-name.ts';
 import type { Query } from '../db/db.ts';
-import { everybody, keptMs, ownUnsent, toFile, usageKeys, use } from '../core/files.ts';
+import { everybody, keptMs, ownUnsent, toFile, usageKeys, use, usedBy } from '../core/files.ts';
 
-export const files: Handlers<'file.reserve' | 'file.commit'> = {
+export const files: Handlers<'file.reserve' | 'file.commit' | 'file.usage'> = {
   async 'file.reserve'(context, { conversationId, clientId, name, size, type = 'application/octet-stream', sha256, original = false, avatar = false }) {
     const { userId, config } = context;
     if (size > config.fileSize * mib) throw new RequestError('too_large', { message: `A file has at most ${config.fileSize} MiB.` });
@@ -99,6 +99,13 @@ export const files: Handlers<'file.reserve' | 'file.commit'> = {
       return { file: toFile(committed) };
     });
   },
+
+  'file.usage': ({ userId, config, services }) =>
+    services.db.read(async (q) => ({
+      own: { bytes: await usedBy(q, userId), limit: config.filesPerUser * mib },
+      fileLimit: config.fileSize * mib,
+      ...((await isOperator(q, userId)) && { server: { bytes: await usedBy(q, everybody), limit: config.filesTotal * mib } }),
+    })),
 };
 
 /** A picture of one's own becomes what is shown for a video: it goes with it, and is nothing else from here on. */

@@ -138,14 +138,14 @@ describe.each(engines)('files on %s, seed ' + seed, (engine) => {
     expect((await head(place, anna, url)).headers['upload-offset']).toBe('0');
   });
 
-  test('[FI3] an upload whose connection breaks at any byte goes on where it was, and ends as what was sent', { timeout: 60_000 }, async () => {
+  test('[FI3] an upload whose connection breaks at any byte, a hundred times, goes on where it was, and ends as what was sent', { timeout: 60_000 }, async () => {
     const random = randomFrom(seed);
     const anna = await place.person();
     const bytes = randomBytes(400_000);
     const { fileId, url } = await reserve(place, anna, bytes);
     let at = 0;
-    for (let cut = 1; cut <= 25; cut += 1) {
-      const sent = Math.floor(random() * Math.min(30_000, bytes.length - at));
+    for (let cut = 1; cut <= 100; cut += 1) {
+      const sent = Math.floor(random() * Math.min(8_000, bytes.length - at));
       const socket = await cutAfter(place, anna, url, at, bytes.subarray(at), sent, async () => onDisk(place, fileId));
       // Half of them the server learns of, the others it has to find out.
       if (random() < 0.5) socket.destroy();
@@ -471,6 +471,17 @@ describe.each(engines)('files and room on %s', (engine) => {
         [bert.id, mib + 1],
       ]),
     );
+  });
+
+  test('[FI18] a person learns how much room there is and how much they take, an operator the same of the server', async () => {
+    const [boss, cleo] = [await place.operator(), await place.person('cleo')];
+    const before = (await boss.call('file.usage', {})).server!;
+    const { url } = await reserve(place, cleo, { length: 1_000 });
+    expect(await cleo.call('file.usage', {})).toEqual({ own: { bytes: 1_000, limit: 2 * mib }, fileLimit: mib });
+    expect(await boss.call('file.usage', {})).toEqual({ own: { bytes: 0, limit: 2 * mib }, fileLimit: mib, server: { bytes: before.bytes + 1_000, limit: 3 * mib } });
+    await place.server.http('DELETE', url, { headers: { ...tus, authorization: `Bearer ${cleo.token}` } });
+    await place.server.running.core.forgetFiles(await place.server.running.core.unusedFiles());
+    expect((await cleo.call('file.usage', {})).own.bytes).toBe(0);
   });
 });
 

@@ -36,7 +36,7 @@ function run(program: string, ...args: string[]): Promise<{ code: number | null;
   });
 }
 
-test('[EX1] two friends talk by hand-written frames, one is away meanwhile, and a dead connection is ended by the heartbeat', async () => {
+test('[EX1] two friends talk by hand-written frames and send a file, one is away meanwhile, and a dead connection is ended by the heartbeat', async () => {
   expect(await run('friend-chat.js')).toEqual({ code: 0, said: 'Ann and Bo have talked.\n' });
 });
 

@@ -1,13 +1,16 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import fs from 'node:fs';
+import type { IncomingMessage } from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { canInject, start } from './crash-child.ts';
 import { post } from './crash-load.ts';
 import { type ServerProcess, startServerProcess } from './crash-server.ts';
 import { tus } from './harness.ts';
+import { startBadWire, startS3 } from './s3.ts';
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
@@ -26,34 +29,13 @@ describe.skipIf(!canInject())('a server that is killed while a file arrives', ()
       await server.kill();
       fs.rmSync(data, { recursive: true, force: true });
     });
-    const { user, token } = await post(server.url, 'auth.register', { handle: 'anna', password: 'correct horse battery', name: 'Anna' });
-    const { conversation } = await post(server.url, 'conversation.direct', { userId: user.id }, token);
-    const as = { authorization: `Bearer ${token}` };
+    const anna = await newcomer(server);
 
     let tried = 0;
     for (let step = 1; ; step += 1) {
-      const bytes = randomBytes(300_000);
-      const reservation = { name: `step ${step}.bin`, size: bytes.length, clientId: `reserve-${step}` };
-      const { fileId, url } = await post(server.url, 'file.reserve', reservation, token);
-      const get = async () => fetch(`${server.url}/files/${fileId}/x`, { headers: as });
-      /** What a client does, at first and again after any trouble. */
-      const deliver = async (): Promise<string> => {
-        expect((await post(server.url, 'file.reserve', reservation, token)).fileId).toBe(fileId);
-        const asked = await fetch(server.url + url, { method: 'HEAD', headers: { ...as, ...tus } });
-        // Sent already: then there is no upload any more, and the rest is repeated.
-        if (asked.status === 200) {
-          const offset = Number(asked.headers.get('upload-offset'));
-          const headers = { ...as, ...tus, 'upload-offset': String(offset) };
-          if (offset < bytes.length) await fetch(server.url + url, { method: 'PATCH', headers, body: bytes.subarray(offset) });
-        }
-        await post(server.url, 'file.commit', { fileId, sha256: sha256(bytes) }, token);
-        const sent = { conversationId: conversation.id, clientId: `message-${step}`, type: 'file', text: '', fileId } as const;
-        return (await post(server.url, 'message.send', sent, token)).message.id;
-      };
-
-      await post(server.url, 'file.reserve', reservation, token);
+      const file = await reserved(server, anna, step);
       const tracer = await killAt(server, step, only && path.join(data, only));
-      const delivered = await deliver().catch(() => undefined);
+      const delivered = await file.deliver(server).catch(() => undefined);
       if (delivered !== undefined) {
         // There are no more steps: nothing was killed.
         tracer.process.kill('SIGINT');
@@ -64,18 +46,135 @@ describe.skipIf(!canInject())('a server that is killed while a file arrives', ()
       expect(await server.ended).toBe('SIGKILL');
       await tracer.ended;
       server = await begin();
-      const seen = await get();
-      expect(['nothing', sha256(bytes)]).toContain(seen.status === 404 ? 'nothing' : sha256(await seen.bytes()));
-      const id = await deliver();
-      expect(await deliver()).toBe(id);
-      expect(sha256(await (await get()).bytes())).toBe(sha256(bytes));
-      const { messages } = await post(server.url, 'message.history', { conversationId: conversation.id }, token);
-      expect(messages.filter(({ file }) => file?.id === fileId).map((message) => message.id)).toEqual([id]);
+      await file.isWholeOrNothing(server);
+      await file.isDeliveredOnce(server);
       expect(fs.readdirSync(path.join(data, 'files', 'incoming'))).toEqual([]);
     }
     expect(tried).toBeGreaterThanOrEqual(least);
+    await server.kill();
+    expect(filesIn(data)).toEqual(idsIn(data));
   });
 });
+
+/** What a store in S3 is asked on the way to a file that is there. */
+const requests: [string, (asked: IncomingMessage) => boolean][] = [
+  ['writing a part', ({ method, headers }) => method === 'PUT' && headers['x-amz-copy-source'] === undefined],
+  ['making a file of it', ({ method, headers }) => method === 'PUT' && headers['x-amz-copy-source'] !== undefined],
+  ['reading it back', ({ method, url }) => method === 'GET' && !url!.includes('list-type')],
+  ['deleting the part', ({ method }) => method === 'DELETE'],
+];
+
+test(
+  '[FI17] a server that is killed before or after any request to its store in S3 shows nothing partial, and the same requests again bring exactly what was sent',
+  { timeout: 300_000 },
+  async () => {
+    const data = fs.mkdtempSync(path.join(os.tmpdir(), 'kith-file-crash-'));
+    const s3 = await startS3();
+    const wire = await startBadWire(s3);
+    const { endpoint, bucket, accessKey, secretKey } = wire.options;
+    const env = { KITH_S3_ENDPOINT: endpoint, KITH_S3_BUCKET: bucket, KITH_S3_ACCESS_KEY: accessKey, KITH_S3_SECRET_KEY: secretKey };
+    let server = await startServerProcess(data, env);
+    onTestFinished(async () => {
+      await server.kill();
+      await wire.close();
+      await s3.close();
+      fs.rmSync(data, { recursive: true, force: true });
+    });
+    const anna = await newcomer(server);
+    let step = 0;
+    for (const [what, is] of requests) {
+      for (const fate of ['cut', 'cut the answer'] as const) {
+        const file = await reserved(server, anna, (step += 1));
+        let killed = false;
+        wire.decide = (asked) => {
+          if (killed || !is(asked)) return 'pass';
+          killed = true;
+          // What is asked after this comes from nobody.
+          if (fate === 'cut') server.process.kill('SIGKILL');
+          else asked.socket.once('close', () => server.process.kill('SIGKILL'));
+          return fate;
+        };
+        // Its answer may still have got out, where the store was not asked for it.
+        await file.deliver(server).catch(() => {});
+        expect([what, fate, killed]).toEqual([what, fate, true]);
+        expect(await server.ended).toBe('SIGKILL');
+        server = await startServerProcess(data, env);
+        await file.isWholeOrNothing(server);
+        await file.isDeliveredOnce(server);
+      }
+    }
+    await server.kill();
+    expect(s3.keys().toSorted()).toEqual(idsIn(data));
+  },
+);
+
+interface Someone {
+  as: { authorization: string };
+  token: string;
+  conversationId: string;
+}
+
+async function newcomer({ url }: ServerProcess): Promise<Someone> {
+  const { user, token } = await post(url, 'auth.register', { handle: 'anna', password: 'correct horse battery', name: 'Anna' });
+  const { conversation } = await post(url, 'conversation.direct', { userId: user.id }, token);
+  return { as: { authorization: `Bearer ${token}` }, token: token!, conversationId: conversation.id };
+}
+
+/** A file that a place is made for, and how it is delivered, at first and again after any trouble. */
+async function reserved(first: ServerProcess, { as, token, conversationId }: Someone, step: number) {
+  const bytes = randomBytes(300_000);
+  const reservation = { name: `step ${step}.bin`, size: bytes.length, clientId: `reserve-${step}` };
+  const { fileId, url } = await post(first.url, 'file.reserve', reservation, token);
+  const get = (server: ServerProcess) => fetch(`${server.url}/files/${fileId}/x`, { headers: as });
+
+  const deliver = async (server: ServerProcess): Promise<string> => {
+    expect((await post(server.url, 'file.reserve', reservation, token)).fileId).toBe(fileId);
+    const asked = await fetch(server.url + url, { method: 'HEAD', headers: { ...as, ...tus } });
+    // Sent already: then there is no upload any more, and the rest is repeated.
+    if (asked.status === 200) {
+      const offset = Number(asked.headers.get('upload-offset'));
+      const headers = { ...as, ...tus, 'upload-offset': String(offset) };
+      if (offset < bytes.length) await fetch(server.url + url, { method: 'PATCH', headers, body: bytes.subarray(offset) });
+    }
+    await post(server.url, 'file.commit', { fileId, sha256: sha256(bytes) }, token);
+    const sent = { conversationId, clientId: `message-${step}`, type: 'file', text: '', fileId } as const;
+    return (await post(server.url, 'message.send', sent, token)).message.id;
+  };
+
+  return {
+    deliver,
+    async isWholeOrNothing(server: ServerProcess): Promise<void> {
+      const seen = await get(server);
+      expect(['nothing', sha256(bytes)]).toContain(seen.status === 404 ? 'nothing' : sha256(await seen.bytes()));
+    },
+    async isDeliveredOnce(server: ServerProcess): Promise<void> {
+      const id = await deliver(server);
+      expect(await deliver(server)).toBe(id);
+      expect(sha256(await (await get(server)).bytes())).toBe(sha256(bytes));
+      const { messages } = await post(server.url, 'message.history', { conversationId }, token);
+      expect(messages.filter(({ file }) => file?.id === fileId).map((message) => message.id)).toEqual([id]);
+    },
+  };
+}
+
+/** What there is on the disk, and what the database of a server that is gone knows: neither without the other. */
+const filesIn = (data: string): string[] =>
+  fs
+    .readdirSync(path.join(data, 'files'), { recursive: true, withFileTypes: true })
+    .flatMap((entry) => (entry.isFile() ? [entry.name] : []))
+    .toSorted();
+
+function idsIn(data: string): string[] {
+  const db = new DatabaseSync(path.join(data, 'kith.db'));
+  try {
+    return db
+      .prepare('select id from files order by id')
+      .all()
+      .map(({ id }) => id as string);
+  } finally {
+    db.close();
+  }
+}
 
 /** kill -9 when the process, or one of its threads, begins its so many-th sync or rename. */
 async function killAt(server: ServerProcess, step: number, only: string | undefined): Promise<ReturnType<typeof start>> {

@@ -1,9 +1,9 @@
-import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { canMount, mountSmall } from '../../test/small-disk.ts';
 import { blobsContract, newId, pieces, readAll, sha256 } from './blobs.contract.ts';
 import { openDisk } from './disk.ts';
 
@@ -54,9 +54,9 @@ test('[FI26] an upload leaves free on the disk what is kept for everything else'
 describe.skipIf(!canMount())('on a disk of 2 MiB', () => {
   test('[FI26] a full disk keeps what fitted, harms no other file, and lets the upload go on once there is room', async () => {
     const folder = folderOfTest();
-    mount('-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', folder);
+    const disk = mountSmall(folder, '2m');
     onTestFinished(() => {
-      spawnSync('umount', [folder]);
+      disk.unmount();
       fs.rmSync(folder, { recursive: true });
     });
     const blobs = openDisk(folder, { reserveBytes: 0 });
@@ -68,23 +68,8 @@ describe.skipIf(!canMount())('on a disk of 2 MiB', () => {
     const at = await blobs.offset(second);
     expect(at).toBeGreaterThan(500_000);
     expect(await readAll(blobs, first)).toEqual(before);
-    mount('-o', 'remount,size=8m', folder);
+    disk.resize('8m');
     await blobs.append(second, at, pieces(bytes.subarray(at)));
     expect((await blobs.finish(second)).sha256).toBe(sha256(bytes));
   });
 });
-
-/** May we make a small disk? Only as root on Linux, and not in every container. */
-function canMount(): boolean {
-  if (process.platform !== 'linux' || process.getuid?.() !== 0) return false;
-  const folder = folderOfTest();
-  const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', folder]);
-  if (status === 0) spawnSync('umount', [folder]);
-  fs.rmSync(folder, { recursive: true });
-  return status === 0;
-}
-
-function mount(...args: string[]): void {
-  const { status, stderr } = spawnSync('mount', args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(stderr);
-}

@@ -48,7 +48,8 @@ export function addFiles(app: FastifyInstance, { core, blobs, config, doorkeeper
       const { size } = request.query;
       if (size !== undefined && size !== 'small' && size !== 'large') throw new RequestError('bad_request', { message: 'size is small or large.' });
       // Before any look at what the browser may have kept: an answer "not modified" is an answer too.
-      const file = never.has(String(request.headers['sec-fetch-dest'])) ? undefined : await core.findFile(identity, id, size);
+      const refused = never.has(String(request.headers['sec-fetch-dest'])) || request.headers['service-worker'] !== undefined;
+      const file = refused ? undefined : await core.findFile(identity, id, size);
       if (!file) throw new RequestError('not_found');
       const inline = isShown(file.type);
       const etag = `"${Buffer.from(file.sha256, 'hex').toString('base64url')}"`;

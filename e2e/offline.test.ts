@@ -36,7 +36,7 @@ async function withoutServer(work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } finally {
-    await site.server.restart();
+    await site.restart();
   }
 }
 
@@ -150,7 +150,7 @@ describe('without the server', () => {
     await withoutServer(async () => {
       await say(ada, 'to a friend', 'to nobody');
       await waiting(ada, 'to nobody').waitFor();
-      await server.restart();
+      await site.restart();
       await server.call('friend.remove', { userId: a.user.id }, n.token);
       await ada.page.getByRole('button', { name: 'Retry' }).nth(1).waitFor({ timeout: 60_000 });
       await ada.page.reload();

@@ -43,6 +43,13 @@ export class Site {
     await this.server.close();
   }
 
+  /** Starts the server again, and lets the browsers say that there is a network: their own tries come at longer and longer intervals. */
+  async restart(): Promise<void> {
+    await this.server.restart();
+    const pages = this.browser.contexts().flatMap((context) => context.pages());
+    await Promise.all(pages.map((page) => page.evaluate(() => dispatchEvent(new Event('online')))));
+  }
+
   /** After each test: the browsers of its people go. */
   async closePages(): Promise<void> {
     await Promise.all(this.browser.contexts().map((context) => context.close()));

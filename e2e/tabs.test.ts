@@ -94,7 +94,7 @@ describe('two tabs', () => {
       await waiting(third, 'three').waitFor();
       expect(await texts(third, 4)).toEqual(['connected', 'one', 'two', 'three']);
     } finally {
-      await site.server.restart();
+      await site.restart();
     }
     await stored(second, 'three').waitFor({ timeout: 60_000 });
     await bubble(noor, 'three').waitFor({ timeout: 60_000 });
@@ -119,7 +119,7 @@ describe('two tabs', () => {
       await untilHidden(row.getByText('[Draft]'));
       await row.getByText('half a thought').waitFor();
     } finally {
-      await site.server.restart();
+      await site.restart();
     }
   });
 

@@ -33,6 +33,8 @@ describe('what anybody may ask', () => {
       registration: 'open',
       guests: true,
       recallHours: 48,
+      linkPreviews: false,
+      fileBytes: 100 * 1_048_576,
       languages: ['en', 'zh-CN'],
     });
     expect(answer.headers['cache-control']).toBe('no-store');

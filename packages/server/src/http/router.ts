@@ -3,7 +3,7 @@ import { type IncomingMessage, type Server, createServer } from 'node:http';
 import { fastifyCookie } from '@fastify/cookie';
 import { RequestError, isMethod, limits } from '@kith/protocol';
 import Fastify, { type FastifyError } from 'fastify';
-import type { Config } from '../config.ts';
+import { type Config, mib } from '../config.ts';
 import type { Core } from '../core/core.ts';
 import type { Clock } from '../gateway/clock.ts';
 import type { Log } from '../log.ts';
@@ -121,6 +121,7 @@ export async function openRouter(parts: Parts): Promise<Router> {
         guests: config.registration === 'open',
         recallHours: config.recallHours,
         linkPreviews: config.linkPreviews,
+        fileBytes: config.fileSize * mib,
         languages,
       }),
   );

@@ -23,12 +23,14 @@ export interface ShownFile {
   height?: number;
   durationMs?: number;
   waveform?: readonly number[];
+  /** Stands in the place of the size. */
+  note?: string;
   /** On the server: it can be kept, and sent on. */
   id?: string;
 }
 
 /** A file on this device: bytes that are on their way. */
-export interface LocalFile extends Pick<ShownFile, 'name' | 'size' | 'type' | 'width' | 'height' | 'durationMs' | 'waveform'> {
+export interface LocalFile extends Pick<ShownFile, 'name' | 'size' | 'type' | 'width' | 'height' | 'durationMs' | 'waveform' | 'note'> {
   /** An object URL. */
   url: string;
   /** An object URL of the picture that stands for a video. */

@@ -6,6 +6,8 @@ export interface ServerInfo {
   guests: boolean;
   /** Hours for which one may edit and recall one's own message. */
   recallHours: number;
+  /** Bytes that one file may have. */
+  fileBytes: number;
   version: string;
 }
 

@@ -67,11 +67,14 @@ export function useSummary() {
     systemLine: (messages: readonly Message[]) => (messages.length > 1 ? movesLine(messages) : systemLine(messages[0]!)),
     recalledLine,
     /** What stands before the preview of a message with a file. */
-    previewIcon: ({ lastMessage, pending }: ConversationView): IconName | undefined => (pending?.state === 'waiting' || !lastMessage ? undefined : fileInWords(lastMessage)?.icon),
+    previewIcon: ({ lastMessage, pending }: ConversationView): IconName | undefined => {
+      const shown = pending?.state === 'waiting' ? pending : lastMessage;
+      return shown && fileInWords(shown)?.icon;
+    },
     /** Of the last message of a conversation, with the sender's name where it could be anybody's. */
     preview(view: ConversationView): string {
       const message = view.lastMessage;
-      if (view.pending && view.pending.state === 'waiting') return oneLine(view.pending.text);
+      if (view.pending && view.pending.state === 'waiting') return oneLine(view.pending.text) || (fileInWords(view.pending)?.word ?? '');
       if (!message) return '';
       if (message.type === 'system') return systemLine(message);
       if (message.deletedAt) return recalledLine(message);

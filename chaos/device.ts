@@ -34,7 +34,7 @@ export class Device {
   readonly #random: () => number;
   readonly #heads = new Map<StreamId, number>();
   readonly #held = new Map<string, Map<number, Message>>();
-  readonly #marks = new Map<string, { readSeq: number; version: number }>();
+  readonly #marks = new Map<string, Inbox>();
   readonly #outbox: Waiting[] = [];
   readonly #catching = new Map<StreamId, Promise<void>>();
   /** By canary: whose it is; and until when what was told of it need not be told again. */
@@ -216,7 +216,8 @@ export class Device {
     const head = this.#heads.get(push.stream);
     if (head !== undefined && push.version === head + 1) this.#heads.set(push.stream, push.version);
     else if (head === undefined || push.version > head + 1) {
-      if (head !== undefined && !this.#catching.has(push.stream)) this.#history.note({ e: 'gap', device: this.name, stream: push.stream, t: now() });
+      // Right behind the reply to hello, nobody has compared heads yet.
+      if (head !== undefined && this.#ask && !this.#catching.has(push.stream)) this.#history.note({ e: 'gap', device: this.name, stream: push.stream, t: now() });
       this.#catchUp(push.stream);
     }
   }
@@ -244,8 +245,10 @@ export class Device {
       const inbox = entity as Inbox;
       const before = this.#marks.get(inbox.conversationId);
       if (!before || before.version < inbox.version) this.#marks.set(inbox.conversationId, inbox);
-      // Somebody added us, or took us out: the next question finds out.
-      if (!this.#heads.has(`conversation:${inbox.conversationId}`)) this.#catchUp(`conversation:${inbox.conversationId}`);
+      const known = this.#marks.get(inbox.conversationId)!;
+      // Somebody took us out: what comes later, should we be let in again, does not follow on what we have.
+      if (!known.joined) this.#heads.delete(`conversation:${inbox.conversationId}`);
+      else if (!this.#heads.has(`conversation:${inbox.conversationId}`)) this.#catchUp(`conversation:${inbox.conversationId}`);
     }
   }
 

@@ -151,19 +151,14 @@ function noLeak(
   for (const { e, device, user, conversation, t } of seen) {
     const stranger = members.has(conversation) && !members.get(conversation)!.has(user);
     const removed = outside.get(`${conversation} ${user}`)?.some(({ from, to }) => t > from && t < to);
-    if (stranger || removed) wrong('R5', `${device} got ${e === 'canary' ? 'bytes' : 'a message'} of ${conversation}, ${stranger ? 'where they never were' : 'after they were removed'}`);
+    if (stranger || removed)
+      wrong('R5', `${device} got ${e === 'canary' ? 'bytes' : 'a message'} of ${conversation}, ${stranger ? 'where they never were' : 'after they were removed'}`);
     if (t > (over.get(device) ?? Infinity)) wrong('R5', `${device} got something of ${conversation} after its session had ended`);
   }
 }
 
 /** R6: every message was written, in these words, by whom it names. */
-function nothingInvented(
-  wrong: Wrong,
-  sends: Map<string, Of<'send'>>,
-  words: Map<string, Of<'edit' | 'recall'>[]>,
-  seen: Of<'seen'>[],
-  truth: Map<string, Row[]>,
-): void {
+function nothingInvented(wrong: Wrong, sends: Map<string, Of<'send'>>, words: Map<string, Of<'edit' | 'recall'>[]>, seen: Of<'seen'>[], truth: Map<string, Row[]>): void {
   const judge = (where: string, conversation: string, [, id, clientId, sender, text]: Row): void => {
     if (clientId === null) return;
     const send = sends.get(clientId);
@@ -184,7 +179,8 @@ function convergence(wrong: Wrong, truth: Map<string, Row[]>, held: Of<'held'>[]
     }
   }
   for (const [key, all] of Map.groupBy(marks, ({ user, conversation }) => `${user} in ${conversation}`)) {
-    if (new Set(all.map(({ readSeq }) => readSeq)).size > 1) wrong('R7', `${key} has read up to ${all.map(({ device, readSeq }) => `${readSeq} (${device || 'server'})`).join(', ')}`);
+    if (new Set(all.map(({ readSeq }) => readSeq)).size > 1)
+      wrong('R7', `${key} has read up to ${all.map(({ device, readSeq }) => `${readSeq} (${device || 'server'})`).join(', ')}`);
   }
 }
 

@@ -18,7 +18,7 @@ export interface LoadOptions {
   rate: number;
   /** Each send goes out up to so many times. */
   copies: number;
-  /** Removals and returns a second. */
+  /** Removals and returns a second, in the group where they are quickest; 0: none at all. */
   changes: number;
   /** Connections that are dropped, a second. */
   drops: number;
@@ -129,27 +129,28 @@ async function gather(url: string, people: Person[], history: History, random: (
 
 const randomWord = (random: () => number): string => Math.floor(random() * 36 ** 8).toString(36);
 
-/** Somebody is taken out of a group, and some time later let in again. Asked until it is answered, however long that takes. */
+/**
+ * Somebody is taken out of each group, and some time later let in again: in the first one as fast as asked for, in the
+ * others with time in between to see whether anything still comes. Asked until it is answered, however long that takes.
+ */
 async function comeAndGo({ url, changes }: LoadOptions, conversations: Conversation[], history: History, random: () => number, working: () => boolean): Promise<void> {
-  const groups = conversations.filter(({ guests }) => guests.length > 0);
-  const outside = new Set<string>();
-  while (working() && changes > 0) {
-    await pause((random() * 2_000) / changes);
-    const { id, owner, guests } = groups[Math.floor(random() * groups.length)]!;
+  if (changes === 0) return;
+  const live = async ({ id, owner, guests }: Conversation, fast: boolean): Promise<void> => {
     const guest = guests[0]!;
-    const asked = now();
-    const out = outside.has(id);
-    if (out) await insist(() => post(url, 'member.add', { conversationId: id, userIds: [guest.id] }, owner.token));
-    else {
-      await insist(() => post(url, 'member.remove', { conversationId: id, userId: guest.id }, owner.token)).catch((error: unknown) => {
-        // Removed before, by a request whose answer was lost: then they are out.
-        if (!(error instanceof Refused && error.code === 'not_found')) throw error;
-      });
+    for (let out = false; working(); out = !out) {
+      await pause(fast ? (random() * 2_000) / changes : out ? 1_300 + random() * 1_500 : random() * 1_000);
+      const asked = now();
+      if (out) await insist(() => post(url, 'member.add', { conversationId: id, userIds: [guest.id] }, owner.token));
+      else {
+        await insist(() => post(url, 'member.remove', { conversationId: id, userId: guest.id }, owner.token)).catch((error: unknown) => {
+          // Removed before, by a request whose answer was lost: then they are out.
+          if (!(error instanceof Refused && error.code === 'not_found')) throw error;
+        });
+      }
+      history.note({ e: out ? 'added' : 'removed', conversation: id, user: guest.id, asked, t: now() });
     }
-    history.note({ e: out ? 'added' : 'removed', conversation: id, user: guest.id, asked, t: now() });
-    if (out) outside.delete(id);
-    else outside.add(id);
-  }
+  };
+  await Promise.all(conversations.filter(({ guests }) => guests.length > 0).map((group, at) => live(group, at === 0)));
 }
 
 /** Somebody with a session and nothing else tries every door of conversations that are not theirs. */
@@ -190,10 +191,7 @@ async function strangers(
 /** When all is healed: everything arrives, everybody is in step, and what they hold is written down. */
 async function rest(url: string, devices: Device[], conversations: Conversation[], history: History): Promise<void> {
   await until(() => devices.every((device) => device.connected), restMs, 'not everybody came back');
-  await Promise.race([
-    Promise.all(devices.map((device) => device.drained())),
-    pause(restMs).then(() => history.note({ e: 'wrong', what: 'sends were never answered', t: now() })),
-  ]);
+  await Promise.race([Promise.all(devices.map((device) => device.drained())), pause(restMs).then(() => history.note({ e: 'wrong', what: 'sends were never answered', t: now() }))]);
   await until(() => devices.every((device) => device.connected), restMs, 'not everybody came back');
   await Promise.all(devices.map((device) => device.settle()));
   for (const { id, owner, members } of conversations) {

@@ -29,7 +29,9 @@ for (const name of names) {
   }
   const { violations, acks, messages, starts, slowestStartMs } = await play({ nemesis, seed, seconds: Number(values.seconds), variant });
   broken += violations.length;
-  console.log(`${name}: ${violations.length === 0 ? 'nothing found' : 'BROKEN'} · ${acks} acks, ${messages} messages, ${starts} starts (slowest ${slowestStartMs} ms), seed ${seed}`);
+  console.log(
+    `${name}: ${violations.length === 0 ? 'nothing found' : 'BROKEN'} · ${acks} acks, ${messages} messages, ${starts} starts (slowest ${slowestStartMs} ms), seed ${seed}`,
+  );
   for (const { rule, what } of violations) console.log(`  ${rule} ${what}`);
 }
 process.exit(broken > 0 ? 1 : 0);

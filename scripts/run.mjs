@@ -40,6 +40,7 @@ const commands = {
   build: { run: requireWeb, says: 'build the web client' },
   docs: { run: (args) => exitWith(script('docs.ts', args)), says: 'write the reference pages in docs/reference' },
   screenshots: { run: screenshots, says: 'take pictures of the web client' },
+  chaos: { run: (args) => exitWith(run(process.execPath, [path.join(root, 'chaos/run.ts'), ...args])), says: 'break a server on purpose; without arguments it lists how' },
   bench: { run: (args) => exitWith(run(process.execPath, [path.join(root, 'bench/run.ts'), ...args])), says: 'measure; without arguments it lists what' },
 };
 

@@ -19,7 +19,9 @@ export type Check =
   /** A test of ours, by file and name. */
   | { test: string; name: string }
   /** Load and kills, by crash-run.ts. */
-  | { kills: number };
+  | { kills: number }
+  /** What everybody saw while this nemesis was at work, by chaos/run.ts. */
+  | { nemesis: string; seconds: number; missing?: (() => string | undefined) | undefined };
 
 const repository = path.resolve(import.meta.dirname, '../../..');
 
@@ -27,7 +29,7 @@ const repository = path.resolve(import.meta.dirname, '../../..');
 export function copyRepository(): { folder: string; remove: () => void } {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kith-mutation-'));
   const installed = (source: string): boolean => !['node_modules', 'dist'].includes(path.basename(source));
-  for (const part of ['packages/protocol', 'packages/server', 'scripts', 'package.json', 'tsconfig.json', 'vitest.config.ts']) {
+  for (const part of ['packages/protocol', 'packages/server', 'chaos', 'scripts', 'package.json', 'tsconfig.json', 'vitest.config.ts']) {
     fs.cpSync(path.join(repository, part), path.join(folder, part), { recursive: true, filter: installed });
   }
   fs.symlinkSync(path.join(repository, 'node_modules'), path.join(folder, 'node_modules'), 'junction');
@@ -55,6 +57,7 @@ export function run(folder: string, check: Check): Child {
   const options = { env: { ...env, NO_COLOR: '1' } };
   const tests = path.join(folder, 'packages/server/test');
   if ('kills' in check) return start(process.execPath, [path.join(tests, 'crash-run.ts'), '1', String(check.kills)], options);
+  if ('nemesis' in check) return start(process.execPath, [path.join(folder, 'chaos/run.ts'), check.nemesis, '--seconds', String(check.seconds), '--seed', '1'], options);
   const vitest = path.join(repository, 'node_modules/vitest/vitest.mjs');
   return start(process.execPath, [vitest, 'run', '--root', folder, '--project', 'unit', `packages/server/test/${check.test}`, '-t', check.name], options);
 }

@@ -33,6 +33,8 @@ export class Device {
   readonly #history: History;
   readonly #random: () => number;
   readonly #heads = new Map<StreamId, number>();
+  /** How often a stream was lost: an answer of before says nothing of after. */
+  readonly #losses = new Map<StreamId, number>();
   readonly #held = new Map<string, Map<number, Message>>();
   readonly #marks = new Map<string, Inbox>();
   readonly #outbox: Waiting[] = [];
@@ -206,6 +208,8 @@ export class Device {
     this.#failures = 0;
     this.#history.note({ e: 'open', device: this.name, t: now() });
     this.#catching.clear();
+    // Where it was taken out meanwhile, nothing follows on what it has.
+    for (const stream of this.#heads.keys()) if (!(stream in hello.heads)) this.#lose(stream);
     for (const [stream, head] of Object.entries(hello.heads)) if ((this.#heads.get(stream as StreamId) ?? 0) !== head) this.#catchUp(stream as StreamId);
     // What waits goes out first, in its order, and before anything new.
     for (const waiting of this.#outbox) this.#deliver(waiting);
@@ -247,7 +251,7 @@ export class Device {
       if (!before || before.version < inbox.version) this.#marks.set(inbox.conversationId, inbox);
       const known = this.#marks.get(inbox.conversationId)!;
       // Somebody took us out: what comes later, should we be let in again, does not follow on what we have.
-      if (!known.joined) this.#heads.delete(`conversation:${inbox.conversationId}`);
+      if (!known.joined) this.#lose(`conversation:${inbox.conversationId}`);
       else if (!this.#heads.has(`conversation:${inbox.conversationId}`)) this.#catchUp(`conversation:${inbox.conversationId}`);
     }
   }
@@ -288,24 +292,32 @@ export class Device {
 
   async #askForChanges(stream: StreamId): Promise<void> {
     const ask = this.#ask;
+    const losses = this.#losses.get(stream);
     for (let more = true; more && ask && this.#ask === ask;) {
       const { result, error } = await ask('stream.changes', { stream, since: this.#heads.get(stream) ?? 0 });
       if (error && !error.retryable) {
         // Not a member any more: what it has stays until it is one again; nothing of it is asked for.
-        this.#heads.delete(stream);
+        this.#lose(stream);
         return;
       }
       if (!result) return;
       if ('tooOld' in result) return this.#snapshot(stream);
       for (const entity of result.entities) this.#keep(entity);
+      if (this.#losses.get(stream) !== losses) return;
       this.#heads.set(stream, Math.max(this.#heads.get(stream) ?? 0, result.version));
       ({ more } = result);
     }
   }
 
+  #lose(stream: StreamId): void {
+    this.#heads.delete(stream);
+    this.#losses.set(stream, (this.#losses.get(stream) ?? 0) + 1);
+  }
+
   /** The newest messages, and then back to what it has. */
   async #snapshot(stream: StreamId): Promise<void> {
     const ask = this.#ask;
+    const losses = this.#losses.get(stream);
     const { result: snapshot } = (await ask?.('stream.snapshot', { stream })) ?? {};
     if (!snapshot) return;
     for (const entity of snapshot.entities) this.#keep(entity);
@@ -319,7 +331,7 @@ export class Device {
         before = page.before ? page.messages[0]!.seq : 0;
       }
     }
-    this.#heads.set(stream, Math.max(this.#heads.get(stream) ?? 0, snapshot.version));
+    if (this.#losses.get(stream) === losses) this.#heads.set(stream, Math.max(this.#heads.get(stream) ?? 0, snapshot.version));
   }
 
   /** Notes what is among the bytes that only members may have; each at most ten times a second. */

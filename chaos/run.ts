@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { openTestPostgres } from '../packages/server/test/postgres.ts';
 import { nemeses } from './nemeses.ts';
 import { play } from './stage.ts';
 
@@ -17,6 +18,9 @@ if (names.length === 0 || unknown.length > 0 || !['sqlite', 'postgres'].includes
 }
 
 const variant = values.variant as 'sqlite' | 'postgres';
+// Its own server, which waits for the disk at every commit as a real one does.
+const postgres = variant === 'postgres' && process.env['KITH_TEST_POSTGRES'] === undefined ? await openTestPostgres({ fsync: true }) : undefined;
+if (postgres) process.env['KITH_TEST_POSTGRES'] = postgres.url;
 const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
 let broken = 0;
 for (const name of names) {
@@ -34,4 +38,5 @@ for (const name of names) {
   );
   for (const { rule, what } of violations) console.log(`  ${rule} ${what}`);
 }
+await postgres?.close();
 process.exit(broken > 0 ? 1 : 0);

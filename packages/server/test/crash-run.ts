@@ -134,16 +134,3 @@ async function people(url: string, load: Load): Promise<{ devices: Device[]; pol
   };
   return { devices, pollers, truth };
 }
-
-// As a program: `node crash-run.ts <seed> <kills>`, for servers with a mistake in them. 0: nothing was found.
-if (import.meta.main) {
-  const [seed, kills] = process.argv.slice(2).map(Number) as [number, number];
-  // A server that answers nothing any more is wrong too.
-  setTimeout(() => {
-    console.log('stuck: the devices never came to an end');
-    process.exit(1);
-  }, 40_000).unref();
-  const { problems, acks, messages } = await crash({ seed, kills });
-  console.log([`seed ${seed}: ${acks} acks, ${messages} messages`, ...problems].join('\n'));
-  process.exit(problems.length > 0 ? 1 : 0);
-}

@@ -3,25 +3,6 @@ import { type Mutation, copyRepository, plant, run } from './mutations.ts';
 
 const mutations: Mutation[] = [
   {
-    mistake: 'an ack before the commit',
-    changes: [
-      {
-        file: 'db/sqlite.ts',
-        from: `    try {
-      this.#file.exec('commit');`,
-        // Only where many write at once: of two sends one after the other nobody would have to be killed to see it.
-        to: `    if (taken.length > 4) {
-      for (const done of settle.splice(0)) done();
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    try {
-      this.#file.exec('commit');`,
-      },
-    ],
-    check: { kills: 3 },
-    says: /after kill \d: acked and lost/,
-  },
-  {
     mistake: 'a push before the commit',
     changes: [
       { file: 'core/streams.ts', from: '    log.publish(publications(parts));\n    return result;', to: '    return result;' },
@@ -35,21 +16,6 @@ const mutations: Mutation[] = [
     changes: [{ file: 'db/sqlite.ts', from: 'pragma synchronous = full', to: 'pragma synchronous = normal' }],
     check: { test: 'db.test.ts', name: 'DB23' },
     says: /FAIL .*\[DB23\][^]*AssertionError/,
-  },
-  {
-    mistake: 'a client id that is forgotten',
-    changes: [{ file: 'core/append.ts', from: '    client_id: draft.clientId,', to: '    client_id: draft.clientId && newId(),' }],
-    check: { kills: 0 },
-    says: /is there twice/,
-  },
-  {
-    mistake: 'a seq that is used twice',
-    changes: [
-      { file: 'db/migrations/0001_init.ts', from: `    .addUniqueConstraint('messages_seq', ['conversation_id', 'seq'])\n`, to: '' },
-      { file: 'core/streams.ts', from: `seq: eb('seq', '+', 1)`, to: `seq: eb.case().when('version', '=', 20).then(eb.ref('seq')).else(eb('seq', '+', 1)).end()` },
-    ],
-    check: { kills: 0 },
-    says: /seq 19 stands at place 20|seq \d+ stands at place/,
   },
   {
     mistake: 'a version that is read after the rows, and not with them',

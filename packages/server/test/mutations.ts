@@ -18,8 +18,6 @@ export interface Mutation {
 export type Check =
   /** A test of ours, by file and name. */
   | { test: string; name: string }
-  /** Load and kills, by crash-run.ts. */
-  | { kills: number }
   /** What everybody saw while this nemesis was at work, by chaos/run.ts. */
   | { nemesis: string; seconds: number; missing?: (() => string | undefined) | undefined };
 
@@ -55,8 +53,6 @@ export function run(folder: string, check: Check): Child {
   // What this test run told its own workers is not for another run.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:VITEST|TEST$|NODE_ENV$|FORCE_COLOR$)/.test(name)));
   const options = { env: { ...env, NO_COLOR: '1' } };
-  const tests = path.join(folder, 'packages/server/test');
-  if ('kills' in check) return start(process.execPath, [path.join(tests, 'crash-run.ts'), '1', String(check.kills)], options);
   if ('nemesis' in check) return start(process.execPath, [path.join(folder, 'chaos/run.ts'), check.nemesis, '--seconds', String(check.seconds), '--seed', '1'], options);
   const vitest = path.join(repository, 'node_modules/vitest/vitest.mjs');
   return start(process.execPath, [vitest, 'run', '--root', folder, '--project', 'unit', `packages/server/test/${check.test}`, '-t', check.name], options);

@@ -184,7 +184,7 @@ export class Device {
       if ('id' in frame) {
         const answer = waiting.get(frame.id);
         waiting.delete(frame.id);
-        answer?.(frame as { result?: unknown; error?: ErrorBody });
+        answer?.(frame);
       } else if ('stream' in frame) this.#onPush(frame);
       else if ('heads' in frame) for (const [stream, head] of Object.entries(frame.heads)) if ((this.#heads.get(stream as StreamId) ?? 0) < head) this.#catchUp(stream as StreamId);
     });
@@ -292,8 +292,9 @@ export class Device {
 
   async #askForChanges(stream: StreamId): Promise<void> {
     const ask = this.#ask;
+    if (!ask) return;
     const losses = this.#losses.get(stream);
-    for (let more = true; more && ask && this.#ask === ask;) {
+    for (let more = true; more && this.#ask === ask;) {
       const { result, error } = await ask('stream.changes', { stream, since: this.#heads.get(stream) ?? 0 });
       if (error && !error.retryable) {
         // Not a member any more: what it has stays until it is one again; nothing of it is asked for.

@@ -1,5 +1,6 @@
 import type { PushPayload } from '@kith/protocol';
 import { keptLanguage, noticeOf, pathOf, putUp, titled } from './composables/notices.ts';
+import { playTime } from './composables/play-time.ts';
 import { hasDuty, lookedAt } from './composables/tabs.ts';
 import { notification as english } from './locales/en.json';
 import { notification as chinese } from './locales/zh-CN.json';
@@ -39,7 +40,7 @@ async function take(push: PushPayload | undefined): Promise<void> {
   }
 }
 
-async function showMessage({ conversationId, seq, count, unread, title, body }: Of<'message'>): Promise<void> {
+async function showMessage({ conversationId, seq, count, unread, title, body, voiceMs }: Of<'message'>): Promise<void> {
   setBadge(unread);
   const [standing] = await registration.getNotifications({ tag: conversationId });
   const known = standing && (noticeOf(standing)?.seq ?? 0) >= seq;
@@ -48,7 +49,10 @@ async function showMessage({ conversationId, seq, count, unread, title, body }: 
   const silent = known || (await hasDuty('kith.notifications'));
   if (known) return putUp(registration, standing.title, { conversationId, seq }, { body: standing.body, silent, again: false });
   // Without content it says that there is something, and no more.
-  const words = title === undefined ? { title: await text('notification.app'), body: await text('notification.new') } : { title, body: body ?? '' };
+  const words =
+    title === undefined
+      ? { title: await text('notification.app'), body: await text('notification.new') }
+      : { title, body: [body, voiceMs !== undefined && `${await text('notification.voice')} ${playTime(voiceMs)}`].filter(Boolean).join(': ') };
   await putUp(registration, titled(words.title, count), { conversationId, seq }, { body: words.body, silent, again: !silent });
 }
 

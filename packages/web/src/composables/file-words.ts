@@ -1,6 +1,7 @@
 import type { FileRef, Message } from '@kith/protocol';
 import type { IconName } from '../components/ui/icons.ts';
 import { t } from '../i18n.ts';
+import { playTime } from './play-time.ts';
 import { type FileKind, kindOf } from './shown-file.ts';
 
 const icons: Record<FileKind, IconName> = { picture: 'image', video: 'video', voice: 'mic', sound: 'sound', file: 'file' };
@@ -13,8 +14,9 @@ export function fileWord(kind: FileKind, name: string): string {
 }
 
 /** The same of a message: a word and an icon. */
-export function fileInWords({ type, file }: { type: Message['type']; file?: Pick<FileRef, 'name' | 'type'> }): { word: string; icon: IconName } | undefined {
+export function fileInWords({ type, file }: { type: Message['type']; file?: Pick<FileRef, 'name' | 'type' | 'durationMs'> }): { word: string; icon: IconName } | undefined {
   if (!file) return undefined;
   const kind = kindOf(type, file.type);
-  return { word: fileWord(kind, file.name), icon: icons[kind] };
+  const word = fileWord(kind, file.name);
+  return { word: kind === 'voice' && file.durationMs !== undefined ? `${word} ${playTime(file.durationMs)}` : word, icon: icons[kind] };
 }

@@ -1,4 +1,5 @@
 import { language, t } from '../i18n.ts';
+import { playTime } from './play-time.ts';
 import { useNow } from './useNow.ts';
 
 const formats = new Map<string, Intl.DateTimeFormat>();
@@ -66,12 +67,7 @@ export function useFormat() {
       return new Intl.NumberFormat(language(), { style: 'unit', unit: units[step]!, unitDisplay: 'short', maximumFractionDigits: value < 10 && step > 0 ? 1 : 0 }).format(value);
     },
     /** 0:42, 1:02:09. */
-    duration(ms: number): string {
-      const seconds = Math.round(ms / 1000);
-      const two = (count: number) => String(count).padStart(2, '0');
-      const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
-      return `${hours > 0 ? `${hours}:${two(minutes)}` : minutes}:${two(seconds % 60)}`;
-    },
+    duration: playTime,
     /** Names in one phrase, as the language joins them. */
     list: (names: string[]) => new Intl.ListFormat(language(), { type: 'conjunction' }).format(names),
   };

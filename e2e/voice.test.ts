@@ -1,7 +1,8 @@
+import { type Message, limits } from '@kith/protocol';
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { clientId } from '../packages/server/test/rules/place.ts';
-import { Site, type Someone, log, openDirect, password, patient, seriousProblems, until, untilHidden } from './people.ts';
+import { Site, type Someone, log, openDirect, password, seriousProblems, until, untilHidden } from './people.ts';
 
 let site: Site;
 beforeAll(async () => {
@@ -126,7 +127,7 @@ describe('voice messages that are played', () => {
     expect(await bar.count()).toBe(0);
     await noor.page.getByRole('link', { name: /Contacts/ }).click();
     await bar.getByRole('button', { name: 'Pause' }).click();
-    await bar.getByRole('button', { name: 'Play' }).click();
+    await bar.getByRole('button', { name: 'Play', exact: true }).click();
     await bar.getByRole('button', { name: 'Pause' }).waitFor();
     expect(await seriousProblems(noor.page)).toEqual([]);
     await bar.getByRole('link', { name: ada.name }).click();
@@ -139,6 +140,199 @@ describe('voice messages that are played', () => {
     await untilHidden(bar);
   });
 });
+
+/** The microphone of the composer, and what takes its place while it is in use. */
+const mic = ({ page }: Someone): Locator => page.getByRole('button', { name: /^Record a voice message/ });
+const recorder = ({ page }: Someone): Locator => page.getByRole('group', { name: 'Voice recording' });
+const inRecorder = (one: Someone, name: string): Locator => recorder(one).getByRole('button', { name, exact: true });
+/** So much is recorded. */
+const recorded = (one: Someone, time: string): Promise<void> => recorder(one).getByText(time, { exact: true }).waitFor();
+
+async function press(one: Someone): Promise<{ x: number; y: number }> {
+  const { x, y, width, height } = (await mic(one).boundingBox())!;
+  const middle = { x: x + width / 2, y: y + height / 2 };
+  await one.page.mouse.move(middle.x, middle.y);
+  await one.page.mouse.down();
+  return middle;
+}
+
+/** The voice messages of the open conversation, as the server has them. */
+async function sent({ handle, page }: Someone): Promise<Message[]> {
+  const { token } = await site.server.login({ handle, password } as never);
+  const conversationId = new URL(page.url()).pathname.split('/').at(-1)!;
+  return (await site.server.call('message.history', { conversationId }, token)).messages.filter(({ type }) => type === 'voice');
+}
+
+describe('voice messages that are recorded', () => {
+  test('[VO30] held, it records and is sent when it is let go; the other side hears it', async () => {
+    const [ada, noor] = await site.friends();
+    await press(ada);
+    await recorded(ada, '0:01');
+    await ada.page.mouse.up();
+    await unheard(noor).waitFor();
+    await untilHidden(inRecorder(ada, 'Send voice message'));
+    const [message] = await sent(ada);
+    expect(message!.file).toMatchObject({ type: 'audio/webm', name: 'voice.webm' });
+    const { durationMs, waveform, size } = message!.file!;
+    expect(durationMs).toBeGreaterThanOrEqual(500);
+    expect(durationMs).toBeLessThan(60_000);
+    // The fake microphone beeps: there is silence, and there is sound.
+    expect(waveform!.length).toBeGreaterThan(4);
+    expect(waveform!.length).toBeLessThanOrEqual(64);
+    expect(Math.max(...waveform!)).toBe(31);
+    expect(Math.min(...waveform!)).toBeLessThan(31);
+    expect(size).toBeGreaterThan(500);
+    await spoken(noor).getByRole('button', { name: 'Play' }).click();
+    await playing(noor).waitFor();
+    await untilHidden(unheard(noor));
+    await untilHidden(playing(noor));
+  });
+
+  test('[VO31] tapped or begun with a key it goes on by itself, can be heard before it is sent, and goes on after that', async () => {
+    const [ada, noor] = await site.friends();
+    await mic(ada).focus();
+    await ada.page.keyboard.press('Enter');
+    await recorded(ada, '0:01');
+    expect(await seriousProblems(ada.page)).toEqual([]);
+    await inRecorder(ada, 'Pause and listen').click();
+    await inRecorder(ada, 'Play').click();
+    await inRecorder(ada, 'Pause').waitFor();
+    await inRecorder(ada, 'Play').waitFor();
+    expect(await seriousProblems(ada.page)).toEqual([]);
+    await inRecorder(ada, 'Go on recording').click();
+    await recorded(ada, '0:02');
+    await inRecorder(ada, 'Send voice message').click();
+    await unheard(noor).waitFor();
+    await mic(ada).waitFor();
+    await mic(ada).click();
+    await recorded(ada, '0:01');
+    await inRecorder(ada, 'Send voice message').click();
+    await unheard(noor).nth(1).waitFor();
+    expect((await sent(ada)).map(({ file }) => file!.durationMs! >= 500)).toEqual([true, true]);
+  });
+
+  test('[VO32] slid away or escaped from, it is forgotten; what is longer only after a question', async () => {
+    const [ada] = await site.friends();
+    const { x, y } = await press(ada);
+    await recorded(ada, '0:01');
+    await ada.page.mouse.move(x - 60, y, { steps: 3 });
+    await ada.page.mouse.move(x - 120, y, { steps: 3 });
+    await mic(ada).waitFor();
+    await ada.page.mouse.up();
+    await press(ada);
+    await recorded(ada, '0:00');
+    await ada.page.keyboard.press('Escape');
+    await mic(ada).waitFor();
+    await ada.page.mouse.up();
+    await mic(ada).click();
+    await recorded(ada, '0:00');
+    await later(ada, 20_000);
+    await recorded(ada, '0:20');
+    await ada.page.keyboard.press('Escape');
+    const dialog = ada.page.getByRole('dialog', { name: 'Delete this recording?' });
+    await dialog.getByRole('button', { name: 'Cancel' }).click();
+    await inRecorder(ada, 'Delete recording').click();
+    await dialog.getByRole('button', { name: 'Delete recording' }).click();
+    await mic(ada).waitFor();
+    expect(await sent(ada)).toEqual([]);
+    await ada.page.getByRole('textbox', { name: 'Message' }).fill('in words then');
+    await untilHidden(mic(ada));
+    await ada.page.getByRole('button', { name: 'Send', exact: true }).waitFor();
+  });
+
+  test('[VO33] why nothing can be recorded is said in words', async () => {
+    const [ada] = await site.friends();
+    const refuse = (name: string) =>
+      ada.page.evaluate((errorName) => {
+        Object.defineProperty(navigator.mediaDevices, 'getUserMedia', { configurable: true, value: () => Promise.reject(new DOMException('', errorName)) });
+      }, name);
+    for (const [name, words] of [
+      ['NotAllowedError', /not allowed here/],
+      ['NotFoundError', /No microphone/],
+      ['NotReadableError', /another program/],
+    ] as const) {
+      await refuse(name);
+      await mic(ada).click();
+      await recorder(ada).getByRole('alert').waitFor();
+      expect(await recorder(ada).getByRole('alert').textContent()).toMatch(words);
+      await inRecorder(ada, 'Close').click();
+    }
+    await ada.page.evaluate(() => {
+      Object.defineProperty(navigator, 'mediaDevices', { value: undefined });
+      Object.defineProperty(globalThis, 'isSecureContext', { value: false });
+    });
+    await mic(ada).click();
+    await recorder(ada).getByRole('alert').waitFor();
+    expect(await recorder(ada).getByRole('alert').textContent()).toMatch(/HTTPS/);
+  });
+
+  test('[VO34] what is being recorded waits in its conversation when one goes to another, and stops at the limit', async () => {
+    const [ada, noor] = await site.friends();
+    const conversation = ada.page.url();
+    await mic(ada).click();
+    await recorded(ada, '0:01');
+    await later(ada, limits.voiceMs - 20_000);
+    await recorder(ada)
+      .getByText(/ left$/)
+      .waitFor();
+    await ada.page.getByRole('link', { name: /Contacts/ }).click();
+    await ada.page.getByText('The recording waits in its conversation.').waitFor();
+    await ada.page.goBack();
+    await inRecorder(ada, 'Send voice message').waitFor();
+    expect(ada.page.url()).toBe(conversation);
+    await inRecorder(ada, 'Play').waitFor();
+    await inRecorder(ada, 'Send voice message').click();
+    await unheard(noor).waitFor();
+    await mic(ada).click();
+    await recorded(ada, '0:00');
+    await later(ada, limits.voiceMs);
+    await inRecorder(ada, 'Play').waitFor();
+    await recorded(ada, '15:00');
+    expect(await inRecorder(ada, 'Go on recording').count()).toBe(0);
+    await inRecorder(ada, 'Delete recording').click();
+    await ada.page.getByRole('dialog').getByRole('button', { name: 'Delete recording' }).click();
+    await mic(ada).waitFor();
+  });
+
+  test('[VO35] a browser that cannot record by itself sends a WAV', async () => {
+    const [ada, noor] = await site.friends();
+    await ada.page.evaluate(() => Object.defineProperty(globalThis, 'MediaRecorder', { value: undefined }));
+    await mic(ada).click();
+    await recorded(ada, '0:01');
+    await inRecorder(ada, 'Send voice message').click();
+    await unheard(noor).waitFor();
+    const [message] = await sent(ada);
+    expect(message!.file).toMatchObject({ type: 'audio/wav', name: 'voice.wav' });
+    // 16,000 samples of two bytes a second.
+    expect(message!.file!.size).toBeGreaterThan(16_000);
+    await spoken(noor).getByRole('button', { name: 'Play' }).click();
+    await playing(noor).waitFor();
+    await untilHidden(unheard(noor));
+  });
+
+  test('[VO36] what was recorded arrives although the network goes and the page is loaded anew while it is on its way', async () => {
+    const [ada, noor] = await site.friends();
+    await ada.page.context().route('**/files/*', (route) => (route.request().method() === 'PATCH' ? route.abort() : route.continue()));
+    await mic(ada).click();
+    await recorded(ada, '0:01');
+    await inRecorder(ada, 'Send voice message').click();
+    await mic(ada).waitFor();
+    await log(ada).locator('.msg').first().waitFor();
+    await ada.page.reload();
+    await log(ada).locator('.msg').first().waitFor();
+    expect(await sent(ada)).toEqual([]);
+    await ada.page.context().unroute('**/files/*');
+    await unheard(noor).waitFor();
+    expect(await sent(ada)).toHaveLength(1);
+  });
+});
+
+/** For this page so much more time has gone by. Milliseconds. */
+const later = ({ page }: Someone, ms: number): Promise<void> =>
+  page.evaluate((more) => {
+    const now = performance.now.bind(performance);
+    performance.now = () => now() + more;
+  }, ms);
 
 test('[VO29] no page broke the content security policy, threw, or asked another origin for anything', () => {
   expect(site.complaints).toEqual([]);

@@ -1,3 +1,4 @@
+import { pageKeepers } from './page-keepers.ts';
 import { tellNewVersion } from './useNewVersion.ts';
 
 /** Milliseconds without a touch after which nobody is disturbed by a page that loads itself anew. */
@@ -88,6 +89,7 @@ function offer(take: () => void): void {
 function isInUse(): boolean {
   if (document.visibilityState === 'visible' && Date.now() - touchedAt < idleMs) return true;
   if (document.querySelector('dialog[open], [role="menu"], [role="dialog"]')) return true;
+  if ([...pageKeepers].some((keeps) => keeps())) return true;
   if ([...document.querySelectorAll<HTMLMediaElement>('audio, video')].some((media) => !media.paused)) return true;
   return [...document.querySelectorAll<HTMLInputElement | HTMLTextAreaElement>('textarea, input:not([type="checkbox"], [type="radio"], [type="range"])')].some(
     (field) => field.value !== field.defaultValue,

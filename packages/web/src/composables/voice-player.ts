@@ -2,6 +2,7 @@ import type { Client } from '@kith/client';
 import type { Message } from '@kith/protocol';
 import { computed, ref, shallowRef, watch } from 'vue';
 import { isGone } from './file-problem.ts';
+import { pageKeepers } from './page-keepers.ts';
 import { shownFile } from './shown-file.ts';
 import { clientNow, findClient } from './useClient.ts';
 
@@ -26,6 +27,7 @@ const playing = ref(false);
 const at = ref(0);
 const problem = shallowRef<{ key: string; kind: 'failed' | 'gone' }>();
 let audio: HTMLAudioElement | undefined;
+pageKeepers.add(() => playing.value);
 
 export const keyOf = ({ messageId, url }: Pick<Spoken, 'messageId' | 'url'>): string => messageId ?? url;
 

@@ -309,6 +309,36 @@ describe('groups', () => {
     expect(await one.page.getByRole('navigation', { name: 'Chats' }).getByText('[Request]').count()).toBe(0);
   });
 
+  test('[PG18] from the list a conversation is read, pinned and muted by mouse, keys and finger', async () => {
+    const [ada, noor] = [await account('Ada'), await account('Noor')];
+    await server.befriend(ada, noor);
+    const [choir, lunch] = [await group(noor, 'Choir', [ada]), await group(noor, 'Lunch', [ada])];
+    await send(noor, choir, 'Tenors at seven.');
+    await send(noor, lunch, 'Soup today.');
+    const [desk, phone] = await Promise.all([open(ada), open(ada, { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true })]);
+    const row = ({ page }: Someone, title: string) => page.getByRole('navigation', { name: 'Chats' }).getByRole('link').filter({ hasText: title });
+    const menu = ({ page }: Someone, title: string) => page.getByRole('menu', { name: `What can be done with ${title}` });
+    await row(desk, 'Choir').getByText('1 unread message').waitFor();
+    await row(desk, 'Choir').click({ button: 'right' });
+    await menu(desk, 'Choir').getByRole('menuitem', { name: 'Mark as read' }).click();
+    for (const one of [desk, phone]) await untilHidden(row(one, 'Choir').getByText('1 unread message'));
+    await row(desk, 'Choir').focus();
+    await desk.page.keyboard.press('Shift+F10');
+    await menu(desk, 'Choir').getByRole('menuitem', { name: 'Pin to top' }).press('Enter');
+    for (const one of [desk, phone]) await row(one, 'Choir').getByRole('img', { name: 'Pinned' }).waitFor();
+    await expect.poll(() => row(desk, 'Choir').evaluate((element) => element === document.activeElement), patient).toBe(true);
+    // The finger that is lifted from the menu it opened goes nowhere.
+    const box = (await row(phone, 'Lunch').boundingBox())!;
+    const cdp = await phone.page.context().newCDPSession(phone.page);
+    await cdp.send('Input.dispatchTouchEvent', { type: 'touchStart', touchPoints: [{ x: box.x + 100, y: box.y + 20 }] });
+    await menu(phone, 'Lunch').waitFor();
+    await cdp.send('Input.dispatchTouchEvent', { type: 'touchEnd', touchPoints: [] });
+    await menu(phone, 'Lunch').getByRole('menuitem', { name: 'Mute for 8 hours' }).tap();
+    for (const one of [desk, phone]) await row(one, 'Lunch').getByRole('img', { name: 'Muted' }).waitFor();
+    expect(new URL(phone.page.url()).pathname).toBe('/');
+    expect(new URL(desk.page.url()).pathname).toBe('/');
+  });
+
   test('[PG17] who comes into a room or goes is told where one asked for it', async () => {
     const [ada, noor, mei] = await Promise.all(['Ada', 'Noor', 'Mei'].map(account));
     const { rooms } = await server.call('room.list', {}, ada!.token);

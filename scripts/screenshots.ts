@@ -106,6 +106,42 @@ const scenes: Record<string, (stage: Stage) => Promise<unknown>> = {
     await page.getByRole('button', { name: say.details }).click();
     await page.getByRole('complementary').waitFor();
   },
+  'list-menu': async ({ page }) => {
+    await page.goto('/');
+    await page.locator('nav .row').nth(4).click({ button: 'right' });
+    await page.getByRole('menu').waitFor();
+  },
+  'chat-info': async ({ page, chat }) => {
+    await chat('秋游');
+    await page.locator('.msg.own .bub').last().click({ button: 'right' });
+    await page
+      .getByRole('menuitem')
+      .filter({ hasText: /Message info|消息详情/ })
+      .click();
+    await page.getByRole('dialog').waitFor();
+  },
+  'person-card': async ({ page, chat }) => {
+    await chat('秋游');
+    await page.getByRole('log').locator('button').filter({ hasText: 'Tomás' }).first().click();
+    await page.getByRole('dialog').waitFor();
+  },
+  'jump-date': async ({ page, chat }) => {
+    await chat('Noor');
+    await page.getByRole('log').getByRole('heading').last().getByRole('button').click();
+    await page.getByRole('dialog').waitFor();
+  },
+  switcher: async ({ page }) => {
+    await page.goto('/');
+    await page.locator('nav .row').first().waitFor();
+    await page.keyboard.press('Control+k');
+    await page.getByRole('dialog').getByRole('option').first().waitFor();
+  },
+  shortcuts: async ({ page }) => {
+    await page.goto('/');
+    await page.locator('nav .row').first().waitFor();
+    await page.keyboard.press('Control+/');
+    await page.getByRole('dialog').locator('dt').first().waitFor();
+  },
   'new-conversation': async ({ page }) => {
     await page.goto('/new');
     await page.getByRole('checkbox').first().click();
@@ -128,6 +164,8 @@ const scenes: Record<string, (stage: Stage) => Promise<unknown>> = {
   settings: ({ page }) => page.goto('/settings'),
   'settings-profile': ({ page }) => page.goto('/settings/profile'),
   'settings-account': ({ page }) => page.goto('/settings/account'),
+  'settings-privacy': ({ page }) => page.goto('/settings/privacy'),
+  'settings-notifications': ({ page }) => page.goto('/settings/notifications'),
   'settings-devices': ({ page }) => page.goto('/settings/devices'),
   'settings-appearance': ({ page }) => page.goto('/settings/appearance'),
   'settings-site': ({ page }) => page.goto('/settings/site'),

@@ -45,7 +45,9 @@ export async function fanOut(bench: Bench, size: Size): Promise<Outcome> {
       cpu.get(name)!.push(measured.cpu);
       rate.get(name)!.push(measured.rate);
       idle.push(measured.idle);
-      bench.say(`  ${name.padEnd(12)} ${measured.cpu.toFixed(2)} µs CPU, ${Math.round(measured.rate)}/s, load idle ${Math.round(measured.idle * 100)} %`);
+      bench.say(
+        `  ${name.padEnd(12)} ${measured.cpu.toFixed(2)} µs CPU, ${Math.round(measured.rate)}/s, ${measured.together.toFixed(1)} frames a read, load idle ${Math.round(measured.idle * 100)} %`,
+      );
     }
   }
   for (const { program, wires } of sides.values()) {
@@ -127,11 +129,12 @@ export async function helloSocketIo(wire: Wire): Promise<void> {
   await joined.promise;
 }
 
-async function measure({ program, tally, send }: Side, { sockets }: Size, messages: number): Promise<{ cpu: number; rate: number; idle: number }> {
+async function measure({ program, tally, send }: Side, { sockets }: Size, messages: number): Promise<{ cpu: number; rate: number; idle: number; together: number }> {
   const before = await program.usage();
   const idle = watchIdle();
   const began = performance.now();
   const from = tally.count;
+  const reads = tally.reads;
   let sent = 0;
   await new Promise<void>((resolve) => {
     const refill = (): void => {
@@ -148,5 +151,5 @@ async function measure({ program, tally, send }: Side, { sockets }: Size, messag
   tally.onCount = undefined;
   const seconds = (performance.now() - began) / 1_000;
   const after = await program.usage();
-  return { cpu: (after.cpu - before.cpu) / (messages * sockets), rate: (messages * sockets) / seconds, idle: idle() };
+  return { cpu: (after.cpu - before.cpu) / (messages * sockets), rate: (messages * sockets) / seconds, idle: idle(), together: (tally.count - from) / (tally.reads - reads) };
 }

@@ -19,6 +19,8 @@ export interface WireOptions {
 /** A count, and whom to tell of it. */
 export class Tally {
   count = 0;
+  /** Reads from the system: `count / reads` frames came together. */
+  reads = 0;
   onCount: (() => void) | undefined;
 }
 
@@ -117,6 +119,7 @@ export class Wire {
   }
 
   #read(chunk: Buffer, upgraded: () => void): boolean {
+    if (this.#tally) this.#tally.reads++;
     let bytes = this.#rest ? Buffer.concat([this.#rest, chunk]) : chunk;
     this.#rest = undefined;
     if (!this.#upgraded) {

@@ -142,6 +142,25 @@ test('so many sockets are written in one turn that others are still read in betw
   expect(turns).toEqual([250, 500, 600]);
 });
 
+test('what comes while others are written goes out in one write with what waited, and in one piece that all share', async () => {
+  const writer = new Writer();
+  const sockets = Array.from({ length: 600 }, () => {
+    const socket = new PassThrough();
+    const chunks: Buffer[] = [];
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+    return { chunks, queue: new SendQueue(socket, writer, () => {}) };
+  });
+  const [first, second] = [buildFrame('first'), buildFrame('second')];
+  for (const { queue } of sockets) queue.push(first);
+  await loopTurn();
+  for (const { queue } of sockets) queue.push(second);
+  while (sockets.some(({ chunks }) => Buffer.concat(chunks).length < first.length + second.length)) await loopTurn();
+  for (const { chunks } of sockets) expect(Buffer.concat(chunks)).toEqual(Buffer.concat([first, second]));
+  expect(sockets.map(({ chunks }) => chunks.length)).toEqual(sockets.map((_, index) => (index < 250 ? 2 : 1)));
+  const joined = new Set(sockets.slice(250).map(({ chunks }) => chunks[0]));
+  expect(joined.size).toBe(1);
+});
+
 test('[G8] beyond the bound of the process, those furthest behind go, and no more than it takes', () => {
   const connections = [10, 400, 30, 300, 20].map((backlog) => ({ backlog }));
   expect(furthestBehind(connections, 760)).toEqual([]);

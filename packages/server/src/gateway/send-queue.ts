@@ -24,6 +24,14 @@ export function buildFrame(text: string): Frame {
 /** Sockets written in one turn of the loop. More, and those that want to be read would wait for those being written. */
 const queuesPerTurn = 250;
 
+/** Milliseconds between two rounds of writing, at most. */
+const longestRest = 8;
+/** A round that took less is nothing to rest from. */
+const leastRest = 1;
+
+/** Frames together larger than this are handed to the system as they are, and not copied into one piece. */
+const joinBytes = 65_536;
+
 /** Above this share of what counts as behind, what may be lost is not queued any more. */
 const fleetingShare = 1 / 4;
 
@@ -41,6 +49,8 @@ export class SendQueue {
   readonly #overflow: () => void;
   #frames: Frame[] = [];
   #bytes = 0;
+  /** The writer has it on its list. */
+  waits = false;
   #held = false;
   #closed = false;
 
@@ -95,8 +105,9 @@ export class SendQueue {
     this.#frames = [];
     this.#bytes = 0;
     if (!this.#socket.writable) return;
-    if (frames.length === 1) {
-      this.#socket.write(frames[0]!);
+    const whole = this.#writer.join(frames);
+    if (whole) {
+      this.#socket.write(whole);
       return;
     }
     this.#socket.cork();
@@ -118,28 +129,76 @@ export class SendQueue {
   }
 }
 
-/** Writes the queues that asked for it, once per turn of the loop, all of a server's connections together. */
+/**
+ * Writes the queues that asked for it, all of a server's connections together, in rounds: who asks while a round is being
+ * written has its turn in the next. What a write costs is the system call, hardly the bytes; so after a long round the writer
+ * rests for as long as it took, up to 8 ms, and what comes meanwhile for the same sockets goes out in one write. A server
+ * with little to do never rests, and nothing waits.
+ */
 export class Writer {
-  #waiting = new Set<SendQueue>();
+  #waiting: SendQueue[] = [];
+  /** Being written, from `#next` on. */
+  #round: SendQueue[] = [];
+  #next = 0;
+  #roundMs = 0;
   #scheduled = false;
+  /** What was joined last. Sockets that follow the same streams mostly get the same frames in one round. */
+  #parts: Frame[] = [];
+  #joined: Frame | undefined;
 
   wants(queue: SendQueue): void {
-    this.#waiting.add(queue);
-    if (this.#scheduled) return;
+    if (queue.waits) return;
+    queue.waits = true;
+    this.#waiting.push(queue);
+    if (!this.#scheduled) this.#schedule(0);
+  }
+
+  /** @returns the frames in one piece, shared with whoever has the same ones; undefined where copying would cost more than it saves */
+  join(frames: Frame[]): Frame | undefined {
+    if (frames.length === 1) return frames[0];
+    if (this.#joined && isSame(frames, this.#parts)) return this.#joined;
+    let bytes = 0;
+    for (const frame of frames) bytes += frame.length;
+    if (bytes > joinBytes) return undefined;
+    this.#parts = frames;
+    return (this.#joined = Buffer.concat(frames, bytes));
+  }
+
+  #schedule(ms: number): void {
     this.#scheduled = true;
-    setImmediate(() => this.#turn());
+    if (ms >= leastRest) setTimeout(() => this.#turn(), ms);
+    else setImmediate(() => this.#turn());
   }
 
   #turn(): void {
     this.#scheduled = false;
-    let written = 0;
-    for (const queue of this.#waiting) {
-      this.#waiting.delete(queue);
-      queue.flush();
-      if (++written === queuesPerTurn) break;
+    const began = performance.now();
+    if (this.#next === this.#round.length) {
+      this.#round = this.#waiting;
+      this.#waiting = [];
+      this.#next = 0;
+      this.#roundMs = 0;
     }
-    if (this.#waiting.size === 0 || this.#scheduled) return;
-    this.#scheduled = true;
-    setImmediate(() => this.#turn());
+    const end = Math.min(this.#round.length, this.#next + queuesPerTurn);
+    while (this.#next < end) {
+      const queue = this.#round[this.#next++]!;
+      queue.waits = false;
+      queue.flush();
+    }
+    this.#roundMs += performance.now() - began;
+    if (this.#next < this.#round.length) return this.#schedule(0);
+    this.#round = [];
+    this.#next = 0;
+    this.#parts = [];
+    this.#joined = undefined;
+    const rest = Math.min(longestRest, this.#roundMs);
+    // Also with nobody waiting: the first who asks would otherwise begin a round of its own, alone.
+    if (this.#waiting.length > 0 || rest >= leastRest) this.#schedule(rest);
   }
+}
+
+function isSame(frames: Frame[], others: Frame[]): boolean {
+  if (frames.length !== others.length) return false;
+  for (let at = 0; at < frames.length; at++) if (frames[at] !== others[at]) return false;
+  return true;
 }

@@ -37,11 +37,24 @@ export function openMetrics({ process: ofProcess = false }: { process?: boolean 
   for (const limit of limitNames) limitHits.inc({ limit }, 0);
   const closes = new Counter({ name: 'kith_closes_total', help: 'WebSocket connections ended by the server, by close code.', labelNames: ['code'], registers });
   const requests = new Counter({ name: 'kith_requests_total', help: 'Requests answered, by door and outcome (an error code, or ok).', labelNames: ['door', 'outcome'], registers });
+  // Counted by the hundred thousand a second, and asked for now and then.
+  const out = { frames: 0, bytes: 0 };
+  const told = (name: string, help: string, total: () => number) =>
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(total());
+      },
+    });
+  told('kith_frames_out_total', 'Frames queued towards connections.', () => out.frames);
+  told('kith_bytes_out_total', 'Bytes queued towards connections.', () => out.bytes);
   return {
     registry,
     connections: new Gauge({ name: 'kith_connections', help: 'Open WebSocket connections.', registers }),
-    frames: new Counter({ name: 'kith_frames_out_total', help: 'Frames queued towards connections.', registers }),
-    bytes: new Counter({ name: 'kith_bytes_out_total', help: 'Bytes queued towards connections.', registers }),
+    out,
     pushes: new Counter({ name: 'kith_publications_total', help: 'Publications that had a follower on this node.', registers }),
     answerSeconds: new Histogram({
       name: 'kith_answer_seconds',

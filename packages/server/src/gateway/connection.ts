@@ -1,18 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
-import {
-  type CloseName,
-  type ErrorBody,
-  type ErrorCode,
-  RequestError,
-  type Reply,
-  type StreamId,
-  closeCodes,
-  decodeParams,
-  decodeRequest,
-  limits,
-  userStream,
-} from '@kith/protocol';
+import { type CloseName, type ErrorBody, type ErrorCode, RequestError, type Reply, closeCodes, decodeParams, decodeRequest, limits, userStream } from '@kith/protocol';
 import type { WebSocket } from 'ws';
 import type { Answer, Core, Effect, Identity, Topic } from '../core/core.ts';
 import type { Log } from '../log.ts';
@@ -79,7 +67,7 @@ interface Asked {
 /** One socket: from the end of its handshake to its last byte. */
 export class Connection implements Follower {
   readonly topics = new Set<Topic>();
-  readonly moved = new Set<StreamId>();
+  toldAt: number;
   changed: Map<Topic, 'follow' | 'unfollow'> | undefined;
   readonly peer: Peer;
 
@@ -111,6 +99,7 @@ export class Connection implements Follower {
     this.#around = around;
     this.peer = peer;
     this.#device = peer.device;
+    this.toldAt = around.hub.moves;
     this.#state = { at: 'awaiting-hello', since: around.clock.now() };
     this.#queue = new SendQueue(
       socket,
@@ -483,8 +472,9 @@ export class Connection implements Follower {
   }
 
   #count(frame: Frame): void {
-    this.#around.metrics.frames.inc();
-    this.#around.metrics.bytes.inc(frame.length);
+    const { out } = this.#around.metrics;
+    out.frames += 1;
+    out.bytes += frame.length;
   }
 }
 

@@ -10,8 +10,8 @@ export interface Follower {
   readonly sessionId: string;
   /** What it follows. Only the hub writes here. */
   readonly topics: Set<Topic>;
-  /** Streams that moved since its last `heads` frame. Only the hub writes here. */
-  readonly moved: Set<StreamId>;
+  /** The hub's count of moves when it was last told its heads. Only the hub writes here. */
+  toldAt: number;
   /** While the core is asked what to follow: what pushes said meanwhile. They are newer than the answer. */
   changed: Map<Topic, 'follow' | 'unfollow'> | undefined;
   deliver(frame: Frame): void;
@@ -27,9 +27,13 @@ export interface Follower {
 }
 
 interface Followed {
+  /** The one string of this name: every follower's would be a copy of its own. */
+  topic: Topic;
   followers: Set<Follower>;
   /** Newest version known here; undefined until a push or a sweep tells. */
   head: number | undefined;
+  /** The hub's count of moves when it last moved. */
+  movedAt: number;
 }
 
 /** Beyond its streams, a connection follows the presence of so many people and rooms; the oldest go first. */
@@ -43,6 +47,11 @@ export class Hub {
   readonly #metrics: Metrics;
   readonly #log: Log;
   readonly #topics = new Map<Topic, Followed>();
+  /**
+   * One more with everything that moves a stream. Compared with what a follower was told at, it says what moved since: nothing
+   * has to be written down for every follower of every push.
+   */
+  #moves = 0;
 
   constructor(broker: Broker, metrics: Metrics, log: Log) {
     this.#broker = broker;
@@ -51,17 +60,22 @@ export class Hub {
     broker.onPublication((publication) => this.deliver(publication));
   }
 
+  /** Whoever begins to follow has been told up to here. */
+  get moves(): number {
+    return this.#moves;
+  }
+
   /** Resolves when what is published from then on reaches the follower. */
   follow(follower: Follower, topics: Topic[]): Promise<void> {
     const first: Topic[] = [];
     for (const topic of topics) {
       let followed = this.#topics.get(topic);
       if (!followed) {
-        this.#topics.set(topic, (followed = { followers: new Set(), head: undefined }));
+        this.#topics.set(topic, (followed = { topic, followers: new Set(), head: undefined, movedAt: 0 }));
         first.push(topic);
       }
       followed.followers.add(follower);
-      follower.topics.add(topic);
+      follower.topics.add(followed.topic);
     }
     this.#trim(follower);
     return first.length === 0 ? Promise.resolve() : this.#broker.follow(first);
@@ -71,7 +85,6 @@ export class Hub {
     const last: Topic[] = [];
     for (const topic of topics) {
       if (!follower.topics.delete(topic)) continue;
-      follower.moved.delete(topic as StreamId);
       const followed = this.#topics.get(topic)!;
       followed.followers.delete(follower);
       if (followed.followers.size > 0) continue;
@@ -133,6 +146,7 @@ export class Hub {
     const frame = buildFrame(push.frame);
     const gap = version !== (followed.head ?? -1) + 1;
     followed.head = Math.max(followed.head ?? 0, version);
+    followed.movedAt = ++this.#moves;
     const ofPerson = topic.startsWith('user:');
     // A copy where the loop may change it: closing a connection takes it out of the set.
     for (const follower of ofPerson ? [...followed.followers] : followed.followers) {
@@ -142,7 +156,6 @@ export class Hub {
       }
       this.#turn(follower, push);
       if (doubt) this.#doubt(follower, doubt);
-      follower.moved.add(topic);
       follower.deliver(frame);
       if (gap && ofPerson) follower.recheck();
     }
@@ -172,11 +185,15 @@ export class Hub {
 
   /** The `heads` frame that is due to this connection, if anything moved since its last. */
   takeHeads(follower: Follower): Frame | undefined {
-    if (follower.moved.size === 0) return undefined;
-    const heads: Record<string, number> = {};
-    for (const stream of follower.moved) heads[stream] = this.#topics.get(stream)!.head!;
-    follower.moved.clear();
-    return buildFrame(JSON.stringify({ heads }));
+    const since = follower.toldAt;
+    if (since === this.#moves) return undefined;
+    follower.toldAt = this.#moves;
+    let heads: Record<string, number> | undefined;
+    for (const topic of follower.topics) {
+      const { head, movedAt } = this.#topics.get(topic)!;
+      if (movedAt > since) (heads ??= {})[topic] = head!;
+    }
+    return heads && buildFrame(JSON.stringify({ heads }));
   }
 
   /** Asks for the newest versions of all that is followed here, and tells those who missed something on the way. */
@@ -196,9 +213,9 @@ export class Hub {
     // Nobody has told us a version before: nothing says that a push was lost, only that one may have been.
     const lost = followed.head !== undefined;
     followed.head = head;
+    followed.movedAt = ++this.#moves;
     // A copy: asking the core again may change what is followed.
     for (const follower of [...followed.followers]) {
-      follower.moved.add(stream);
       if (lost) behind.add(follower);
       if (stream.startsWith('user:')) follower.recheck();
     }

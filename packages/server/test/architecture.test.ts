@@ -71,7 +71,7 @@ const rules: Rule[] = [
   {
     rule: '[AR7] features know the core, the shape of the database and nothing of sockets, HTTP, brokers and drivers',
     files: [`${server}/features/*.ts`],
-    may: [`${server}/features/**`, `${server}/core/**`, `${server}/db/{db,schema,search}.ts`, ...everywhere, 'kysely', 'jose', '@simplewebauthn/server'],
+    may: [`${server}/features/**`, `${server}/core/**`, `${server}/db/{db,prepare,schema,search}.ts`, ...everywhere, 'kysely', 'jose', '@simplewebauthn/server'],
     broken: [`${server}/features/messages.ts`, `import { Hub } from '../gateway/hub.ts';`],
   },
   {
@@ -100,7 +100,7 @@ const rules: Rule[] = [
   {
     rule: '[AR10] core knows nothing of sockets, HTTP, brokers and drivers',
     files: [`${server}/core/**`],
-    may: [`${server}/core/**`, `${server}/features/**`, `${server}/db/{db,schema,search,open}.ts`, ...everywhere, 'kysely', 'rate-limiter-flexible'],
+    may: [`${server}/core/**`, `${server}/features/**`, `${server}/db/{db,prepare,schema,search,open}.ts`, ...everywhere, 'kysely', 'rate-limiter-flexible'],
     broken: [`${server}/core/x.ts`, `const open = () => import('../db/sqlite.ts');`],
   },
   {
@@ -113,7 +113,7 @@ const rules: Rule[] = [
   {
     rule: '[AR12] the write path needs the database and nothing else',
     files: [`${server}/core/streams.ts`],
-    may: [`${server}/db/db.ts`, `${server}/core/core.ts`, '@kith/protocol'],
+    may: [`${server}/db/{db,prepare}.ts`, `${server}/core/core.ts`, '@kith/protocol'],
     broken: [`${server}/core/streams.ts`, `import { access } from './access.ts';`],
   },
   {

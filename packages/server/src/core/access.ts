@@ -1,6 +1,7 @@
 import { RequestError } from '@kith/protocol';
 import type { Config } from '../config.ts';
 import type { Query } from '../db/db.ts';
+import { prepare } from '../db/prepare.ts';
 import type { ConversationsTable, MembersTable } from '../db/schema.ts';
 
 // Every question of who may do what. Asked inside the transaction that does it, so that a removal cannot slip between.
@@ -13,16 +14,19 @@ export interface Membership {
   role: MembersTable['role'];
 }
 
-/** @throws not_a_member, the same for a conversation that does not exist */
-export async function requireMember(q: Query, conversationId: string, userId: string): Promise<Membership> {
-  const row = await q
+const findMembership = prepare((q, { conversationId, userId }: { conversationId: string; userId: string }) =>
+  q
     .selectFrom('members')
     .innerJoin('conversations', 'conversations.id', 'members.conversation_id')
     .select(['conversations.type', 'conversations.member_count as memberCount', 'conversations.direct_key as directKey', 'conversations.created_by as createdBy', 'members.role'])
     .where('members.conversation_id', '=', conversationId)
     .where('members.user_id', '=', userId)
-    .where('members.state', '=', 'joined')
-    .executeTakeFirst();
+    .where('members.state', '=', 'joined'),
+);
+
+/** @throws not_a_member, the same for a conversation that does not exist */
+export async function requireMember(q: Query, conversationId: string, userId: string): Promise<Membership> {
+  const row = await findMembership.first(q, { conversationId, userId });
   if (!row) throw new RequestError('not_a_member');
   return row;
 }
@@ -62,20 +66,25 @@ export function requireOpenToInvited({ config }: { config: Pick<Config, 'registr
   if (config.registration === 'closed') throw new RequestError('forbidden', { message: 'This server makes no new accounts.' });
 }
 
+const findPerson = prepare((q, { id }: { id: string }) => q.selectFrom('users').selectAll().where('id', '=', id).where('deleted_at', 'is', null).where('disabled_at', 'is', null));
+
 /** Can this person be written to, asked, added? Deleted and disabled accounts cannot. @throws not_found */
 export async function requirePerson(q: Query, userId: string) {
-  const row = await q.selectFrom('users').selectAll().where('id', '=', userId).where('deleted_at', 'is', null).where('disabled_at', 'is', null).executeTakeFirst();
+  const row = await findPerson.first(q, { id: userId });
   if (!row) throw new RequestError('not_found');
   return row;
 }
 
-/** How two people stand to each other. */
-export async function readPair(q: Query, userId: string, otherId: string) {
-  const rows = await q
+const findPair = prepare((q, { userId, otherId }: { userId: string; otherId: string }) =>
+  q
     .selectFrom('friends')
     .select(['user_id', 'state', 'blocked'])
-    .where((eb) => eb.or([eb.and([eb('user_id', '=', userId), eb('friend_id', '=', otherId)]), eb.and([eb('user_id', '=', otherId), eb('friend_id', '=', userId)])]))
-    .execute();
+    .where((eb) => eb.or([eb.and([eb('user_id', '=', userId), eb('friend_id', '=', otherId)]), eb.and([eb('user_id', '=', otherId), eb('friend_id', '=', userId)])])),
+);
+
+/** How two people stand to each other. */
+export async function readPair(q: Query, userId: string, otherId: string) {
+  const rows = await findPair.all(q, { userId, otherId });
   const mine = rows.find((row) => row.user_id === userId);
   return {
     friends: mine?.state === 'friends',
@@ -92,6 +101,18 @@ export function peerOf(directKey: string, userId: string): string {
   return a === userId ? b : a;
 }
 
+/** Somebody's peer, and how the two stand to each other. */
+const findPeer = prepare((q, { userId, peerId }: { userId: string; peerId: string }) =>
+  q
+    .selectFrom('users')
+    .leftJoin('friends as mine', (on) => on.onRef('mine.friend_id', '=', 'users.id').on('mine.user_id', '=', userId))
+    .leftJoin('friends as theirs', (on) => on.onRef('theirs.user_id', '=', 'users.id').on('theirs.friend_id', '=', userId))
+    .select(['users.accepts', 'mine.state', 'mine.blocked', 'theirs.blocked as blockedByThem'])
+    .where('users.id', '=', peerId)
+    .where('users.deleted_at', 'is', null)
+    .where('users.disabled_at', 'is', null),
+);
+
 /**
  * May this person write in this conversation now?
  *
@@ -103,12 +124,11 @@ export async function requireMayWrite(q: Query, membership: Membership, userId: 
   if (membership.type !== 'direct') return;
   const peerId = peerOf(membership.directKey!, userId);
   if (peerId === userId) return;
-  const peer = await requirePerson(q, peerId);
-  const pair = await readPair(q, userId, peerId);
-  if (pair.blocked) throw new RequestError('not_found');
+  const peer = await findPeer.first(q, { userId, peerId });
+  if (!peer || peer.blocked === 1 || peer.blockedByThem === 1) throw new RequestError('not_found');
   // Who opened the conversation wanted an answer, whatever their own setting says; until one of the two ended it.
-  const asked = membership.createdBy === peerId && !pair.ended;
-  if (!pair.friends && peer.accepts !== 'anyone' && !asked) throw new RequestError('not_friends');
+  const asked = membership.createdBy === peerId && peer.state !== 'none';
+  if (peer.state !== 'friends' && peer.accepts !== 'anyone' && !asked) throw new RequestError('not_friends');
 }
 
 /**

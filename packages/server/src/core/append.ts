@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type FileRef, type Message, conversationStream, firstLink } from '@kith/protocol';
+import { prepare } from '../db/prepare.ts';
 import type { MessagesTable } from '../db/schema.ts';
 import { newId } from './context.ts';
 import { toMessage } from './entities.ts';
@@ -15,6 +16,14 @@ export interface Draft {
   event?: Message['event'];
   file?: FileRef;
 }
+
+const insertMessage = prepare((q, row: MessagesTable) =>
+  q
+    .insertInto('messages')
+    .values({ ...row })
+    .onConflict((conflict) => conflict.columns(['sender_id', 'client_id']).doNothing())
+    .returning('id'),
+);
 
 /**
  * Writes the message that this commit appends and puts it into the push.
@@ -45,13 +54,7 @@ export async function append(c: Commit, draft: Draft): Promise<Message | undefin
     link_off: 0,
     shared: sharedAs(draft),
   };
-  const written = await c.q
-    .insertInto('messages')
-    .values(row)
-    .onConflict((conflict) => conflict.columns(['sender_id', 'client_id']).doNothing())
-    .returning('id')
-    .executeTakeFirst();
-  if (!written) return undefined;
+  if (!(await insertMessage.first(c.q, row))) return undefined;
   const message = toMessage(row);
   c.put(stream, message);
   return message;

@@ -1,6 +1,7 @@
 import type { Conversation, Draft, Entity, Friend, Heard, Hidden, Inbox, Member, Message, Profile, Receipt, Session, Settings, User } from '@kith/protocol';
 import { limits } from '@kith/protocol';
 import type { Query } from '../db/db.ts';
+import { prepare } from '../db/prepare.ts';
 import type { ConversationsTable, DraftsTable, HeardTable, HiddenTable, InboxTable, MessagesTable, ReceiptsTable, SessionsTable, SettingsTable, UsersTable } from '../db/schema.ts';
 
 // Rows as the wire shows them: one pair of query and shape per kind. Pushes, snapshots and changes all come from here,
@@ -188,8 +189,12 @@ export async function readInbox(q: Query, userId: string, conversationId: string
   return toInbox(await q.selectFrom('inbox').selectAll().where('user_id', '=', userId).where('conversation_id', '=', conversationId).executeTakeFirstOrThrow());
 }
 
+const findUser = prepare((q, { id }: { id: string }) => q.selectFrom('users').selectAll().where('id', '=', id));
+
 export async function readUser(q: Query, userId: string): Promise<User> {
-  return toUser(await q.selectFrom('users').selectAll().where('id', '=', userId).executeTakeFirstOrThrow());
+  const row = await findUser.first(q, { id: userId });
+  if (!row) throw new Error(`there is no user ${userId}`);
+  return toUser(row);
 }
 
 /**

@@ -1,5 +1,6 @@
 import { type Conversation, RequestError, type StreamId, conversationStream, limits, userStream } from '@kith/protocol';
 import type { Query } from '../db/db.ts';
+import { prepare } from '../db/prepare.ts';
 import type { ConversationsTable, MembersTable } from '../db/schema.ts';
 import { readPair } from './access.ts';
 import { letGoOfAll } from './files.ts';
@@ -9,6 +10,11 @@ import { sharedTopic } from './presence-topics.ts';
 import type { Commit } from './streams.ts';
 
 // The two ends of a membership: the member in the conversation's stream, the inbox row in the person's own.
+
+const findJoined = prepare((q, { userId }: { userId: string }) => q.selectFrom('inbox').select('conversation_id').where('user_id', '=', userId).where('joined', '=', 1));
+
+/** The conversations somebody is in. */
+export const readJoined = async (q: Query, userId: string): Promise<string[]> => (await findJoined.all(q, { userId })).map((row) => row.conversation_id);
 
 /**
  * Makes people members. The commit has locked the conversation's stream and theirs.

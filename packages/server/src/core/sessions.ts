@@ -1,7 +1,14 @@
 import { type CloseName, userStream } from '@kith/protocol';
 import { toSession } from './entities.ts';
+import type { Query } from '../db/db.ts';
+import { prepare } from '../db/prepare.ts';
 import { dropDevices } from './push-devices.ts';
 import { type Commit, type Log, commit } from './streams.ts';
+
+const findOpen = prepare((q, { id }: { id: string }) => q.selectFrom('sessions').select('id').where('id', '=', id).where('ended_at', 'is', null));
+
+/** Has nobody ended this session? */
+export const isSessionOpen = async (q: Query, id: string): Promise<boolean> => (await findOpen.first(q, { id })) !== undefined;
 
 /** Ends sessions of a person, all or one or all but one; their connections are closed with the commit, and their devices get no pushes. */
 export async function endSessions(c: Commit, userId: string, which: { only?: string; except?: string } = {}, as: CloseName = 'sessionEnded'): Promise<number> {

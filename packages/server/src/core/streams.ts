@@ -1,5 +1,6 @@
 import { type CloseName, type Entity, RequestError, type StreamId, entityKey } from '@kith/protocol';
 import type { Database, Query } from '../db/db.ts';
+import { prepare } from '../db/prepare.ts';
 import type { Publication, Topic } from './core.ts';
 
 /** What the write path needs from the process. */
@@ -102,17 +103,25 @@ export async function commit<T>(
 const inOrder = (streams: StreamId[]): StreamId[] => [...new Set(streams)].sort();
 const same = (a: StreamId[], b: StreamId[]): boolean => a.length === b.length && a.every((stream, at) => stream === b[at]);
 
+const takeVersion = prepare((q, { id }: { id: string }) =>
+  q
+    .updateTable('streams')
+    .where('id', '=', id)
+    .set((eb) => ({ version: eb('version', '+', 1) }))
+    .returning(['version', 'seq', 'at']),
+);
+
+const takeVersionAndSeq = prepare((q, { id, now }: { id: string; now: number }) =>
+  q
+    .updateTable('streams')
+    .where('id', '=', id)
+    .set((eb) => ({ version: eb('version', '+', 1), seq: eb('seq', '+', 1), at: eb.case().when('at', '>', now).then(eb.ref('at')).else(now).end() }))
+    .returning(['version', 'seq', 'at']),
+);
+
 /** Locks the stream's row and takes its next version; with `now`, its next message seq too. */
 async function advance(q: Query, stream: StreamId, now: number | undefined): Promise<Part> {
-  const update = q
-    .updateTable('streams')
-    .where('id', '=', stream)
-    .set((eb) => ({
-      version: eb('version', '+', 1),
-      ...(now !== undefined && { seq: eb('seq', '+', 1), at: eb.case().when('at', '>', now).then(eb.ref('at')).else(now).end() }),
-    }))
-    .returning(['version', 'seq', 'at']);
-  const row = await update.executeTakeFirst();
+  const row = await (now === undefined ? takeVersion.first(q, { id: stream }) : takeVersionAndSeq.first(q, { id: stream, now }));
   // The same answer as for a stream that is somebody else's: ids cannot be probed.
   if (!row) throw new RequestError(stream.startsWith('user:') ? 'not_found' : 'not_a_member');
   return { ...row, entities: new Map(), follow: [], unfollow: [], doubt: [] };
@@ -194,17 +203,19 @@ function publication(topic: StreamId, { version, entities, follow, unfollow, dou
   return follow.length + unfollow.length > 0 ? [{ kind: 'control', topic, ...control }] : [];
 }
 
+/** By how many are asked for at once: each is a statement of its own. */
+const findHeads = new Map<number, ReturnType<typeof prepareHeads>>();
+const prepareHeads = () => prepare((q, ids: readonly string[]) => q.selectFrom('streams').select(['id', 'version']).where('id', 'in', Object.values(ids)));
+
 /** Newest versions; streams that do not exist are left out. */
 export async function readHeads(q: Query, streams: readonly string[]): Promise<Record<string, number>> {
   const heads: Record<string, number> = {};
   const chunk = 500;
   for (let from = 0; from < streams.length; from += chunk) {
-    const rows = await q
-      .selectFrom('streams')
-      .select(['id', 'version'])
-      .where('id', 'in', streams.slice(from, from + chunk))
-      .execute();
-    for (const row of rows) heads[row.id] = row.version;
+    const asked = streams.slice(from, from + chunk);
+    let query = findHeads.get(asked.length);
+    if (!query) findHeads.set(asked.length, (query = prepareHeads()));
+    for (const row of await query.all(q, asked)) heads[row.id] = row.version;
   }
   return heads;
 }

@@ -5,11 +5,16 @@ import { RequestError } from '@kith/protocol';
 import { Kysely, SqliteDialect } from 'kysely';
 import { CommitUnknown, type Database, DatabaseError, type Query } from './db.ts';
 import { migrate } from './migrate.ts';
+import { type Direct, type Prepared, type Statement, runDirectly } from './prepare.ts';
 import type { Schema } from './schema.ts';
 
 /** Writes that share one fsync, at most; and the milliseconds after which a batch is closed. */
-const batchSize = 256;
+const batchSize = 2_048;
 const batchMs = 5;
+const longestBatchMs = 40;
+/** Reads that share one view, and the milliseconds after which the others of this thread have their turn. */
+const readsAtOnce = 64;
+const turnMs = 5;
 /** Milliseconds to wait for another process (a backup) that holds the file. This thread stands still meanwhile. */
 const busyMs = 250;
 const preparedStatements = 500;
@@ -47,7 +52,7 @@ export async function openSqlite(dir: string): Promise<Database> {
     writer.exec('commit');
     const reader = openFile(file);
     reader.exec('pragma query_only = on');
-    return new SqliteDatabase(lock, writer, write, reader, kyselyOn(reader));
+    return new SqliteDatabase(lock, await hold(writer, write, 'begin immediate'), await hold(reader, kyselyOn(reader), 'begin'));
   } catch (error) {
     writer?.close();
     lock.close();
@@ -109,81 +114,143 @@ function check(file: string): void {
 
 const sizeOf = (file: string): number => fs.statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 
+/** A connection of its own for all its life, so that no query waits for one or is wrapped anew. */
+interface Held {
+  file: DatabaseSync;
+  q: Query;
+  begin: StatementSync;
+  rollback: StatementSync;
+  close: () => Promise<void>;
+}
+
+async function hold(file: DatabaseSync, query: Query, begin: string): Promise<Held> {
+  const held = Promise.withResolvers<Query>();
+  const over = Promise.withResolvers<void>();
+  const released = query.connection().execute((q) => {
+    held.resolve(q);
+    return over.promise;
+  });
+  const q = await held.promise;
+  runDirectly(q, directly(file));
+  return {
+    file,
+    q,
+    begin: file.prepare(begin),
+    rollback: file.prepare('rollback'),
+    async close() {
+      over.resolve();
+      await released;
+      await query.destroy();
+    },
+  };
+}
+
 class SqliteDatabase implements Database {
   readonly #lock: DatabaseSync;
-  readonly #file: DatabaseSync;
-  readonly #writer: Query;
-  readonly #readFile: DatabaseSync;
-  readonly #reader: Query;
-  readonly #queue: Job[] = [];
-  #running: Promise<void> | undefined;
+  readonly #writer: Held;
+  readonly #reader: Held;
+  readonly #savepoint: StatementSync;
+  readonly #release: StatementSync;
+  readonly #commit: StatementSync;
+  readonly #writes: Job[] = [];
+  #writing: Promise<void> | undefined;
+  readonly #reads: Job[] = [];
+  #reading: Promise<void> | undefined;
+  readonly #spell = new Spell();
+  /** Milliseconds that the last commit took. */
+  #commitMs = 0;
   #broken: CommitUnknown | undefined;
   #closed = false;
 
-  constructor(lock: DatabaseSync, file: DatabaseSync, writer: Query, readFile: DatabaseSync, reader: Query) {
+  constructor(lock: DatabaseSync, writer: Held, reader: Held) {
     this.#lock = lock;
-    this.#file = file;
     this.#writer = writer;
-    this.#readFile = readFile;
     this.#reader = reader;
+    this.#savepoint = writer.file.prepare('savepoint job');
+    this.#release = writer.file.prepare('release job');
+    this.#commit = writer.file.prepare('commit');
   }
 
   read<T>(work: (q: Query) => Promise<T>): Promise<T> {
-    if (this.#closed) return Promise.reject(new Error('the database is closed'));
-    return this.#reader.connection().execute(async (q) => {
-      this.#readFile.exec('begin');
-      try {
-        return await work(q);
-      } finally {
-        this.#readFile.exec('rollback');
-      }
-    });
+    return this.#enqueue(work, this.#reads, () => (this.#reading ??= this.#runReads()));
   }
 
   write<T>(_keys: readonly string[], work: (q: Query) => Promise<T>): Promise<T> {
+    return this.#enqueue(work, this.#writes, () => (this.#writing ??= this.#runWrites()));
+  }
+
+  #enqueue<T>(work: (q: Query) => Promise<T>, queue: Job[], run: () => Promise<void>): Promise<T> {
     if (this.#closed) return Promise.reject(new Error('the database is closed'));
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    this.#queue.push({ work, resolve, reject });
-    this.#running ??= this.#run();
+    queue.push({ work, resolve, reject });
+    void run();
     return promise as Promise<T>;
   }
 
-  async #run(): Promise<void> {
-    while (this.#queue.length > 0) await this.#writer.connection().execute((q) => this.#batch(q));
-    // In the same step as the last look at the queue: a write that comes after it starts a new run.
-    this.#running = undefined;
+  /** Reads that wait together share one view: it is of a moment after each of them was asked for. */
+  async #runReads(): Promise<void> {
+    const { file, q, begin, rollback } = this.#reader;
+    while (this.#reads.length > 0) {
+      const jobs = this.#reads.splice(0, readsAtOnce);
+      try {
+        begin.run();
+        for (const { work, resolve, reject } of jobs) await work(q).then(resolve, reject);
+      } catch (error) {
+        for (const { reject } of jobs) reject(error);
+      } finally {
+        if (file.isTransaction) rollback.run();
+      }
+      // So far nothing but promises ran: what others ask of this thread must not wait until nobody reads any more.
+      if (this.#spell.ms() > turnMs) await nextTurn();
+    }
+    this.#reading = undefined;
   }
 
-  async #batch(q: Query): Promise<void> {
+  async #runWrites(): Promise<void> {
+    do {
+      // What this turn of the loop still brings shares the sync, and what the last batch has to say is sent before the next.
+      await nextTurn();
+      await this.#batch(this.#writer);
+    } while (this.#writes.length > 0);
+    // In the same step as the last look at the queue: a write that comes after it starts a new run.
+    this.#writing = undefined;
+  }
+
+  async #batch({ file, q, begin }: Held): Promise<void> {
     const settle: (() => void)[] = [];
     const taken: Job[] = [];
     try {
       if (this.#broken) throw this.#broken;
-      this.#file.exec('begin immediate');
-      const closeAt = performance.now() + batchMs;
+      begin.run();
+      // Where the disk takes its time, more share it: the work of a batch lasts about as long as its sync.
+      const closeAt = performance.now() + Math.min(longestBatchMs, Math.max(batchMs, this.#commitMs));
       do {
-        const job = this.#queue.shift()!;
+        const job = this.#writes[taken.length]!;
         taken.push(job);
-        this.#file.exec('savepoint job');
+        this.#savepoint.run();
         try {
           const value = await job.work(q);
           settle.push(() => job.resolve(value));
         } catch (error) {
           // After a full disk or an I/O error SQLite may have ended the whole transaction by itself.
-          if (errcode(error) === SQLITE_FULL || !this.#file.isTransaction) throw error;
-          this.#file.exec('rollback to job');
+          if (errcode(error) === SQLITE_FULL || !file.isTransaction) throw error;
+          file.exec('rollback to job');
           settle.push(() => job.reject(error));
         }
-        this.#file.exec('release job');
-      } while (this.#queue.length > 0 && taken.length < batchSize && performance.now() < closeAt);
+        this.#release.run();
+      } while (taken.length < this.#writes.length && taken.length < batchSize && performance.now() < closeAt);
     } catch (error) {
       this.#rollback();
-      if (taken.length === 0) taken.push(...this.#queue.splice(0));
-      for (const job of taken) job.reject(refusal(error));
+      // None taken: it is the file that fails, and would for each of them.
+      const failed = this.#writes.splice(0, taken.length === 0 ? Infinity : taken.length);
+      for (const job of failed) job.reject(refusal(error));
       return;
     }
+    this.#writes.splice(0, taken.length);
     try {
-      this.#file.exec('commit');
+      const began = performance.now();
+      this.#commit.run();
+      this.#commitMs = performance.now() - began;
     } catch (error) {
       if (errcode(error) === SQLITE_FULL && this.#rollback()) {
         for (const job of taken) job.reject(refusal(error));
@@ -200,7 +267,7 @@ class SqliteDatabase implements Database {
 
   #rollback(): boolean {
     try {
-      if (this.#file.isTransaction) this.#file.exec('rollback');
+      if (this.#writer.file.isTransaction) this.#writer.file.exec('rollback');
       return true;
     } catch {
       return false;
@@ -209,14 +276,31 @@ class SqliteDatabase implements Database {
 
   async close(): Promise<void> {
     this.#closed = true;
-    await this.#running;
+    await this.#writing;
     // Whoever reads has asked before, and goes first.
-    await this.#reader.connection().execute(() => Promise.resolve());
-    await this.#reader.destroy();
-    await this.#writer.destroy();
+    await this.#reading;
+    await this.#reader.close();
+    await this.#writer.close();
     this.#lock.close();
   }
 }
+
+/** How long this thread has been at it since its loop last went round. */
+class Spell {
+  #since: number | undefined;
+
+  /** Milliseconds since it was first asked in this turn of the loop. */
+  ms(): number {
+    const now = performance.now();
+    if (this.#since === undefined) {
+      this.#since = now;
+      setImmediate(() => (this.#since = undefined));
+    }
+    return now - this.#since;
+  }
+}
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 const errcode = (error: unknown): number | undefined => {
   const code = (error as { errcode?: unknown } | null)?.errcode;
@@ -256,5 +340,19 @@ function adapt(statement: StatementSync) {
     all: (parameters: readonly unknown[]) => statement.all(...(parameters as SQLInputValue[])),
     run: (parameters: readonly unknown[]) => statement.run(...(parameters as SQLInputValue[])),
     iterate: (parameters: readonly unknown[]) => statement.iterate(...(parameters as SQLInputValue[])) as IterableIterator<unknown>,
+  };
+}
+
+/** Prepared queries, without Kysely between: it answers at once, where Kysely has to wait for each of its own steps. */
+function directly(db: DatabaseSync): Direct {
+  const statements = new Map<Prepared, StatementSync>();
+  const find = (prepared: Prepared): StatementSync => {
+    let statement = statements.get(prepared);
+    if (!statement) statements.set(prepared, (statement = db.prepare(prepared.sql)));
+    return statement;
+  };
+  return {
+    first: ({ of, parameters }: Statement) => find(of).get(...(parameters as SQLInputValue[])),
+    all: ({ of, parameters }: Statement) => find(of).all(...(parameters as SQLInputValue[])),
   };
 }

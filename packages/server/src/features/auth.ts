@@ -5,14 +5,16 @@ import { type Context, type Handlers, newCode, newId, newToken, sha256 } from '.
 import type { Identity, Topic } from '../core/core.ts';
 import { requireOpenToInvited } from '../core/access.ts';
 import { readUser, toSession } from '../core/entities.ts';
+import { readJoined } from '../core/membership.ts';
 import { requireGoodPassword } from '../core/passwords.ts';
 import { announcementsId, enterAnnouncements } from '../core/places.ts';
 import { isOver } from '../core/session-ages.ts';
-import { endSessions, touchSession } from '../core/sessions.ts';
+import { endSessions, isSessionOpen, touchSession } from '../core/sessions.ts';
 import { showChanged, streamsThatShow } from '../core/shown.ts';
 import type { Commit, Log } from '../core/streams.ts';
 import type { Config } from '../config.ts';
 import type { Database, Query } from '../db/db.ts';
+import { prepare } from '../db/prepare.ts';
 import type { UsersTable } from '../db/schema.ts';
 
 const hourMs = 3_600_000;
@@ -114,10 +116,12 @@ export const auth: Handlers<'auth.register' | 'auth.login' | 'auth.guest' | 'aut
   },
 };
 
+const findSession = prepare((q, { hash }: { hash: string }) => q.selectFrom('sessions').selectAll().where('token_hash', '=', hash).where('ended_at', 'is', null));
+
 /** Whose token is this? Also keeps the time of its last use, at most once an hour. */
 export async function authenticate(log: Log, config: Config, token: string): Promise<Identity | undefined> {
   if (token.length > limits.token) return undefined;
-  const row = await log.db.read((q) => q.selectFrom('sessions').selectAll().where('token_hash', '=', sha256(token)).where('ended_at', 'is', null).executeTakeFirst());
+  const row = await log.db.read((q) => findSession.first(q, { hash: sha256(token) }));
   if (!row) return undefined;
   const now = log.now();
   if (isOver(row, config, now)) return undefined;
@@ -128,10 +132,8 @@ export async function authenticate(log: Log, config: Config, token: string): Pro
 /** What a connection of this person follows besides their own stream. */
 export async function topics(db: Database, { userId, sessionId }: Identity): Promise<Topic[] | undefined> {
   return db.read(async (q) => {
-    const session = await q.selectFrom('sessions').select('id').where('id', '=', sessionId).where('ended_at', 'is', null).executeTakeFirst();
-    if (!session) return undefined;
-    const rows = await q.selectFrom('inbox').select('conversation_id').where('user_id', '=', userId).where('joined', '=', 1).execute();
-    return rows.map((row): Topic => `conversation:${row.conversation_id}`);
+    if (!(await isSessionOpen(q, sessionId))) return undefined;
+    return (await readJoined(q, userId)).map((id): Topic => `conversation:${id}`);
   });
 }
 

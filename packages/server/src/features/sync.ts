@@ -2,6 +2,8 @@ import { RequestError, type StreamId, limits, parseStream } from '@kith/protocol
 import { requireMember } from '../core/access.ts';
 import type { Handlers } from '../core/context.ts';
 import { readConversationSnapshot, readConversationStream, readUser, readUserSnapshot, readUserStream } from '../core/entities.ts';
+import { readJoined } from '../core/membership.ts';
+import { isSessionOpen } from '../core/sessions.ts';
 import { readHeads } from '../core/streams.ts';
 import type { Query } from '../db/db.ts';
 
@@ -9,10 +11,8 @@ export const sync: Handlers<'hello' | 'stream.heads' | 'stream.changes' | 'strea
   async hello(context) {
     const { userId, sessionId } = context.identity;
     return context.read(async (q) => {
-      const session = await q.selectFrom('sessions').select('id').where('id', '=', sessionId).where('ended_at', 'is', null).executeTakeFirst();
-      if (!session) throw new RequestError('unauthenticated');
-      const rows = await q.selectFrom('inbox').select('conversation_id').where('user_id', '=', userId).where('joined', '=', 1).execute();
-      const heads = await readHeads(q, [`user:${userId}`, ...rows.map((row) => `conversation:${row.conversation_id}`)]);
+      if (!(await isSessionOpen(q, sessionId))) throw new RequestError('unauthenticated');
+      const heads = await readHeads(q, [`user:${userId}`, ...(await readJoined(q, userId)).map((id) => `conversation:${id}`)]);
       return { user: await readUser(q, userId), session: sessionId, heads, heartbeatMs: context.config.heartbeatMs, time: context.now() };
     });
   },

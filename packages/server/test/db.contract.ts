@@ -5,6 +5,7 @@ import type { Config } from '../src/config.ts';
 import type { Publication } from '../src/core/core.ts';
 import { commit } from '../src/core/streams.ts';
 import type { Database, Query } from '../src/db/db.ts';
+import { nameOldLinks } from '../src/db/migrations/0010_links.ts';
 import { up as shareOld } from '../src/db/migrations/0013_shared.ts';
 import { openDatabase } from '../src/db/open.ts';
 import type { MessagesTable } from '../src/db/schema.ts';
@@ -336,6 +337,23 @@ export function databaseContract(engine: string, makePlace: () => Promise<Place>
         return q.selectFrom('messages').select('shared').orderBy('seq').execute();
       });
       expect(found.map(({ shared }) => shared)).toEqual(['media', 'media', 'files', 'voice', null, null]);
+    });
+
+    test('[DB15] what was written before has its first link', async () => {
+      const db = await open(await place());
+      const texts = ['http://one.test/ https://two.test/', 'mailto:anna@one.test', '`http://one.test/`', 'words', `http://one.test/${'x'.repeat(2_048)}`, '://'];
+      // More than are taken up at once.
+      const many = Array.from({ length: 600 }, (_, at) => texts[at % texts.length]!);
+      const found = await db.write([], async (q) => {
+        for (const [at, text] of many.entries())
+          await q
+            .insertInto('messages')
+            .values(message({ id: `m-${String(at).padStart(4, '0')}`, seq: at + 1, text }))
+            .execute();
+        await nameOldLinks(q);
+        return q.selectFrom('messages').select('link_url').orderBy('seq').execute();
+      });
+      expect(found.map(({ link_url }) => link_url)).toEqual(many.map((text) => (text === texts[0] ? 'http://one.test/' : null)));
     });
 
     test('[DB12] a database of a newer program is refused in words, and left as it is', async () => {

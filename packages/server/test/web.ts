@@ -11,8 +11,8 @@ export interface Web {
   asked: { url: string; headers: IncomingHttpHeaders }[];
   /** What a site answers, by host and path; anything else is 404. A text is a page. */
   pages: Record<string, string | RequestListener>;
-  /** At 127.0.0.1 and ::1. `reached` counts connections. */
-  canary: { port: number; reached: number };
+  /** Where every address leads that is none of the sites'. `reached` counts connections. */
+  canary: { reached: number };
   close(): Promise<void>;
 }
 
@@ -38,7 +38,7 @@ export async function openWeb(): Promise<Web> {
   // One for each address: by its port it is known.
   const plain = [plainSite, otherSite, farSite].map(() => createServer(answer('http:')));
   const secure = createSecureServer({ key, cert }, answer('https:'));
-  const canary = { port: 0, reached: 0 };
+  const canary = { reached: 0 };
   const listener = createListener((socket) => {
     canary.reached += 1;
     socket.on('error', () => {}).end('HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<title>secret</title>');
@@ -46,7 +46,7 @@ export async function openWeb(): Promise<Web> {
   const servers: Server[] = [...plain, secure, listener];
   const [plainPort, otherPort, farPort] = await Promise.all(plain.map((server) => listen(server)));
   const securePort = await listen(secure);
-  canary.port = await listen(listener, '::');
+  const canaryPort = await listen(listener);
   return {
     network: {
       names: {
@@ -57,8 +57,8 @@ export async function openWeb(): Promise<Web> {
         localhost: [['127.0.0.1']],
       },
       listening: { [plainSite]: plainPort!, [otherSite]: otherPort!, [farSite]: farPort!, [secureSite]: securePort },
+      elsewhere: canaryPort,
       astray: {},
-      ports: [canary.port],
       ca: cert,
     },
     asked,
@@ -71,8 +71,8 @@ export async function openWeb(): Promise<Web> {
   };
 }
 
-async function listen(server: Server, host = '127.0.0.1'): Promise<number> {
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, host, resolve));
+async function listen(server: Server): Promise<number> {
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));
   return (server.address() as AddressInfo).port;
 }
 

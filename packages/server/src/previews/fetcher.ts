@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Log } from '../log.ts';
@@ -160,16 +161,21 @@ const program = fileURLToPath(new URL('./child.ts', import.meta.url));
 export function rights(): string[] {
   const parser = fileURLToPath(import.meta.resolve('htmlparser2'));
   const packages = parser.slice(0, parser.lastIndexOf(`${sep}node_modules${sep}`) + sep.length + 'node_modules'.length);
+  // Where it is looked for, which may only be a link to where it is.
+  const looked = ancestors(dirname(program)).map((folder) => join(folder, 'node_modules'));
   return [
     '--permission',
     ...(process.allowedNodeEnvironmentFlags.has('--allow-net') ? ['--allow-net'] : []),
-    ...[dirname(program), packages].map((folder) => `--allow-fs-read=${join(folder, '*')}`),
+    ...new Set([dirname(program), packages, ...looked.filter((folder) => existsSync(folder))].map((folder) => `--allow-fs-read=${join(folder, '*')}`)),
     '--max-old-space-size=64',
     '--disable-proto=delete',
     '--disallow-code-generation-from-strings',
     '--disable-warning=PERM0001',
   ];
 }
+
+/** A folder and all that it is in. */
+const ancestors = (folder: string): string[] => (dirname(folder) === folder ? [folder] : [folder, ...ancestors(dirname(folder))]);
 
 /** Nothing of ours, passwords of databases least of all, and no proxy. Windows begins no process without its own. */
 export function environment(): NodeJS.ProcessEnv {

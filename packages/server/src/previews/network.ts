@@ -25,28 +25,25 @@ export const internet: Network = {
 export interface TestNetwork {
   /** What a name resolves to, answer by answer, the last for ever. Other names are nobody's. */
   names: Record<string, string[][]>;
-  /** At which port of 127.0.0.1 what stands for an address listens. What is not here is connected to as it is. */
+  /** At which port of 127.0.0.1 what stands for an address listens. */
   listening: Record<string, number>;
+  /** The port for all others. Nothing leaves the machine, and whoever lets a wrong address through is seen there. */
+  elsewhere: number;
   /** Whoever connects to the first ends at the second. */
   astray: Record<string, string>;
-  /** Ports that are let through beside those of the web, so that nothing but the address stands before a listener. */
-  ports: number[];
   /** In PEM. */
   ca: string;
 }
 
-export function testNetwork({ names, listening, astray, ports, ca }: TestNetwork): Network {
+export function testNetwork({ names, listening, elsewhere, astray, ca }: TestNetwork): Network {
   return {
     resolve: async (name) => {
       const answers = names[name] ?? [];
       return (answers.length > 1 ? answers.shift() : answers[0]) ?? [];
     },
-    connect(address, port) {
-      const local = listening[astray[address] ?? address];
-      return local === undefined ? internet.connect(address, port) : connect({ host: '127.0.0.1', port: local });
-    },
+    connect: (address) => connect({ host: '127.0.0.1', port: listening[astray[address] ?? address] ?? elsewhere }),
     remoteOf: ({ remoteAddress, remotePort }) => Object.keys(listening).find((address) => listening[address] === remotePort) ?? remoteAddress,
-    ports: [...internet.ports, ...ports],
+    ports: internet.ports,
     ca,
   };
 }

@@ -1,6 +1,7 @@
 import type { Conversation, Member, Message } from '@kith/protocol';
 import { t } from '../i18n.ts';
 import { useChangeLimit } from './useChangeLimit.ts';
+import { removePreview } from './useLinkPreviews.ts';
 import { useMe } from './useMe.ts';
 import { type MenuItem, useMenu } from './useMenu.ts';
 import { isTouch } from './useNarrow.ts';
@@ -45,6 +46,7 @@ export function useMessageMenu(does: MessageActions) {
     // A finger that rests opened this menu; here is what it would have done.
     if (words && isTouch()) items.push({ label: t('message.select'), icon: 'text', run: () => getSelection()?.selectAllChildren(words) });
     if (own && inTime && where.mayWrite) items.push({ label: t('message.edit'), icon: 'pencil', hint: timeLeft(left), run: () => does.edit(message) });
+    if (own && message.link) items.push({ label: t('links.remove'), icon: 'link', run: () => removePreview(message) });
     items.push({ label: t('message.info'), icon: 'info', run: () => does.tell(message) });
     items.push({ label: t('message.hide'), icon: 'eyeOff', danger: true, run: () => does.hide(message) });
     if (governs || (own && inTime))

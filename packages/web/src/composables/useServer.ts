@@ -8,6 +8,8 @@ export interface ServerInfo {
   recallHours: number;
   /** Bytes that one file may have. */
   fileBytes: number;
+  /** Does this server look at links that people send? */
+  linkPreviews: boolean;
   version: string;
 }
 

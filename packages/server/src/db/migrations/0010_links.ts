@@ -18,7 +18,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .alterTable('settings')
     .addColumn('link_previews', 'bigint', (c) => c.notNull().defaultTo(1))
     .execute();
-  await nameLinks(db);
+  await nameOldLinks(db);
   // Most messages have none, and take no room in these.
   await schema
     .createIndex('messages_conversation_link')
@@ -35,7 +35,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
 }
 
 /** Of what was said before: a list of links begins with the first of them, not with this version. */
-async function nameLinks(db: Kysely<{ messages: { id: string; text: string; link_url: string | null } }>): Promise<void> {
+export async function nameOldLinks(db: Kysely<{ messages: { id: string; text: string; link_url: string | null } }>): Promise<void> {
   for (let last = ''; ;) {
     const rows = await db.selectFrom('messages').select(['id', 'text']).where('id', '>', last).where('text', 'like', '%://%').orderBy('id').limit(chunk).execute();
     for (const { id, text } of rows) {

@@ -302,6 +302,9 @@ describe('pushes', () => {
     expect(JSON.stringify(payload)).not.toContain('secret');
     await browser.deliver(payload);
     await expect.poll(shown(browser), patient).toEqual([{ title: 'Kith', body: '新消息', tag: direct, silent: false }]);
+    // Who wants the content has the words for what has none from here.
+    await browser.deliver({ ...payload, seq: 99, title: 'Noor', voiceMs: 42_000 });
+    await expect.poll(shown(browser), patient).toMatchObject([{ body: '语音消息 0:42' }]);
   });
 
   test('[NO13] a push about what a page has told of or shows makes nothing new', async () => {

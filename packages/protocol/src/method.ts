@@ -46,7 +46,7 @@ export const handle = token(limits.handleMin, limits.handleMax, /^[a-z0-9_.-]+$/
 export const password = z.string().check(units(limits.passwordMin, limits.passwordMax));
 /** Where a password is only compared, any length is a wrong password, not a wrong shape; the bound keeps hashing cheap. */
 export const anyPassword = z.string().check(units(1, limits.passwordMax));
-/** What the generated picture is drawn from, or later the id of an uploaded one. Empty: drawn from the id. */
+/** `file:<id>` of an uploaded picture, at `/avatars/<id>/<64|192|512>`; anything else is what one is drawn from. Empty: drawn from the id. */
 export const avatar = token(0, limits.avatar, /^[A-Za-z0-9:_-]*$/);
 export const invite = z.string().check(units(0, limits.invite));
 

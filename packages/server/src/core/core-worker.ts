@@ -87,6 +87,7 @@ class WorkerCore implements Core {
   fileStored: Core['fileStored'] = (fileId, bytes) => this.#call<boolean>('fileStored', fileId, bytes);
   dropUpload: Core['dropUpload'] = (who, fileId) => this.#call<boolean>('dropUpload', who, fileId);
   findFile: Core['findFile'] = (who, fileId, size) => this.#call<FileToServe | undefined>('findFile', who, fileId, size);
+  findAvatar: Core['findAvatar'] = (who, fileId, side) => this.#call<FileToServe | undefined>('findAvatar', who, fileId, side);
   unusedFiles: Core['unusedFiles'] = () => this.#call<string[]>('unusedFiles');
   forgetFiles: Core['forgetFiles'] = (fileIds) => this.#call<void>('forgetFiles', fileIds);
   originals: Core['originals'] = () => this.#call<string[]>('originals');

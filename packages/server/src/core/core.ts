@@ -57,6 +57,9 @@ export interface Core {
    */
   findFile(who: Identity, fileId: string, size?: 'small' | 'large'): Promise<FileToServe | undefined>;
 
+  /** One size of the picture of a person or a group, if this person may see them. */
+  findAvatar(who: Identity, fileId: string, side: string): Promise<FileToServe | undefined>;
+
   /** Some of the files whose bytes are to be deleted; none: there are no more now. */
   unusedFiles(): Promise<string[]>;
 

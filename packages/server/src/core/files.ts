@@ -158,7 +158,7 @@ export async function findSendable(c: Commit, userId: string, fileId: string, ty
     .executeTakeFirst();
   if (!row || (row.owner_id !== userId && !(await reaches(c.q, userId, fileId)))) return new RequestError('not_found', { message: 'There is no such file, or not for you.' });
   if (row.state !== 'committed') return new RequestError('incomplete', { message: 'This file is not committed yet.' });
-  if (type === 'image' && row.refused !== null) return new RequestError('unsupported', { message: `${refusals[row.refused] ?? refusals.unreadable} It can be sent as a file.` });
+  if (type === 'image' && row.refused !== null) return new RequestError('unsupported', { message: `${refusalOf(row)} It can be sent as a file.` });
   const unfit = unfitFor(type, row);
   if (unfit !== undefined) return new RequestError('bad_request', { path: 'params.fileId', message: `params.fileId: ${unfit}` });
   return toFile(row);
@@ -174,6 +174,9 @@ function unfitFor(type: MessagesTable['type'], file: FileRow): string | undefine
   if (file.duration_ms > limits.voiceMs) return `a voice message has at most ${limits.voiceMs} ms`;
   return undefined;
 }
+
+/** Why this is no picture to us, in words. */
+export const refusalOf = ({ refused }: Pick<FileRow, 'refused'>): string => refusals[refused ?? ''] ?? 'This is no picture that can be shown here.';
 
 const refusals: Record<string, string | undefined> = {
   unreadable: 'This picture is damaged, or not what it says it is.',

@@ -6,6 +6,7 @@ import { authenticate, setupCode, topics } from '../features/auth.ts';
 import { handlers } from '../features/index.ts';
 import { watchable } from '../features/presence.ts';
 import { requireOperator } from './access.ts';
+import { findAvatar } from './avatars.ts';
 import { Context, type Handler, type Services } from './context.ts';
 import type { Answer, Caller, Core, FileToServe, Identity, LinkPage, Publication, SentLink, StoredBytes, Topic, Upload } from './core.ts';
 import { DiskReserve } from './disk-reserve.ts';
@@ -179,6 +180,10 @@ class LocalCore implements Core {
   findFile({ userId }: Identity, fileId: string, size?: 'small' | 'large'): Promise<FileToServe | undefined> {
     const { db, now } = this.#services;
     return this.#track(db.read((q) => findFile(q, userId, fileId, { now: now(), size })));
+  }
+
+  findAvatar({ userId }: Identity, fileId: string, side: string): Promise<FileToServe | undefined> {
+    return this.#track(this.#services.db.read((q) => findAvatar(q, userId, fileId, side)));
   }
 
   unusedFiles(): Promise<string[]> {

@@ -3,6 +3,7 @@ import type { Query } from '../db/db.ts';
 import { prepare } from '../db/prepare.ts';
 import type { ConversationsTable, MembersTable } from '../db/schema.ts';
 import { readPair } from './access.ts';
+import { changeAvatar } from './avatars.ts';
 import { letGoOfAll } from './files.ts';
 import { readConversation, readInbox, readMember } from './entities.ts';
 import { forgetHeard } from './heard.ts';
@@ -74,9 +75,11 @@ export async function leave(c: Commit, conversationId: string, userId: string): 
   c.unfollow(own, conversationStream(conversationId), `online:${conversationId}`);
   // It may have been the last that the others shared with them. Which of the leaver's own watches end is asked with the unfollowing.
   c.doubt(stream, sharedTopic(userId));
-  const { type, memberCount } = await countMembers(c, conversationId, -1);
+  const { type, avatar, memberCount } = await countMembers(c, conversationId, -1);
   // Nobody can come back to a group without members.
-  if (type === 'group' && memberCount === 0) await letGoOfAll(c, conversationId);
+  if (type !== 'group' || memberCount > 0) return;
+  await letGoOfAll(c, conversationId);
+  await changeAvatar(c, userId, stream, avatar, '');
 }
 
 async function countMembers(c: Commit, conversationId: string, change: number): Promise<Conversation> {

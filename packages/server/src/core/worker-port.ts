@@ -16,6 +16,7 @@ export type AsyncCall =
   | 'fileStored'
   | 'dropUpload'
   | 'findFile'
+  | 'findAvatar'
   | 'unusedFiles'
   | 'forgetFiles'
   | 'originals'

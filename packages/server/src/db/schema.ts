@@ -285,6 +285,8 @@ export interface FilesTable {
   made: Generated<string | null>;
   /** Why it is no picture, though its first bytes say so. */
   refused: Generated<string | null>;
+  /** Of an avatar: the stream of the person or the group whose picture it is. */
+  used_by: Generated<string | null>;
   /** Of a video: the picture that is shown for it. */
   poster_id: Generated<string | null>;
   /** Bytes kept beyond `size`, or fewer: what was made of it, without what was taken away. */

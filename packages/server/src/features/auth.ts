@@ -4,6 +4,7 @@ import { type JWTPayload, errors, jwtVerify } from 'jose';
 import { type Context, type Handlers, newCode, newId, newToken, sha256 } from '../core/context.ts';
 import type { Identity, Topic } from '../core/core.ts';
 import { requireOpenToInvited } from '../core/access.ts';
+import { requireDrawn } from '../core/avatars.ts';
 import { readUser, toSession } from '../core/entities.ts';
 import { readJoined } from '../core/membership.ts';
 import { requireGoodPassword } from '../core/passwords.ts';
@@ -186,6 +187,7 @@ interface NewUser {
 }
 
 async function createUser(context: Context, given: NewUser): Promise<Result<'auth.register'>> {
+  requireDrawn(given.avatar);
   const userId = newId();
   const own = userStream(userId);
   // Everybody's place for announcements is one of many; found before, so that only the new person's stream is locked.

@@ -1,6 +1,7 @@
 import { type Conversation, type Inbox, RequestError, type StreamId, conversationStream, limits, parseStream, userStream } from '@kith/protocol';
 import { readPair, requireGroupAdmin, requireMayWrite, requireMember, requirePerson } from '../core/access.ts';
 import { appendLine } from '../core/append.ts';
+import { changeAvatar } from '../core/avatars.ts';
 import { type Context, type Handlers, newId } from '../core/context.ts';
 import { readConversation, readInbox } from '../core/entities.ts';
 import { type Newcomer, findNewcomers, join, leave, passOnOwnership, streamsOf } from '../core/membership.ts';
@@ -54,6 +55,7 @@ export const conversations: Handlers<
     const conversation = await context.commit(everybody, async (c) => {
       const begun = await begin(c, { id, type: 'group', title, avatar, createdBy: userId, directKey: null, clientId: clientId ?? null });
       if (!begun) throw c.unchanged(undefined);
+      await changeAvatar(c, userId, conversationStream(id), '', avatar);
       const newcomers = await findNewcomers(c, userId, others);
       await join(c, { id, type: 'group' }, [{ userId, role: 'owner' } satisfies Newcomer, ...newcomers]);
       await appendLine(c, id, userId, { type: 'created', title, userIds: newcomers.map((newcomer) => newcomer.userId) });
@@ -76,6 +78,7 @@ export const conversations: Handlers<
         const before = await readConversation(c.q, conversationId);
         const after = { title: title ?? before.title, avatar: avatar ?? before.avatar };
         if (after.title === before.title && after.avatar === before.avatar) throw c.unchanged({ conversation: before });
+        await changeAvatar(c, context.userId, stream, before.avatar, after.avatar);
         await c.q
           .updateTable('conversations')
           .set({ ...after, version: c.version(stream) })

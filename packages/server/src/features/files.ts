@@ -4,7 +4,7 @@ import { mib } from '../config.ts';
 import { type Context, type Handlers, newId } from '../core/context.ts';
 import { cleanFileName } from '../core/file-name.ts';
 import type { Query } from '../db/db.ts';
-import { everybody, keptMs, ownUnsent, toFile, usageKeys, use, usedBy } from '../core/files.ts';
+import { everybody, keptMs, ownUnsent, refusalOf, toFile, usageKeys, use, usedBy } from '../core/files.ts';
 
 export const files: Handlers<'file.reserve' | 'file.commit' | 'file.usage'> = {
   async 'file.reserve'(context, { conversationId, clientId, name, size, type = 'application/octet-stream', sha256, original = false, avatar = false }) {
@@ -80,6 +80,7 @@ export const files: Handlers<'file.reserve' | 'file.commit' | 'file.usage'> = {
       if (!row) throw new RequestError('not_found');
       if (row.sha256 === null) throw new RequestError('incomplete');
       if (row.sha256 !== sha256) throw new RequestError('checksum_mismatch');
+      if (row.avatar === 1 && row.width === null) throw new RequestError('unsupported', { message: refusalOf(row) });
       // Committed once, it is as it was committed: messages show it so.
       if (row.state !== 'stored') return { file: toFile(row) };
       const poster = posterId === undefined ? undefined : await takePoster(q, context, row, posterId);

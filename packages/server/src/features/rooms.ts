@@ -1,5 +1,6 @@
 import { RequestError, conversationStream, limits, userStream } from '@kith/protocol';
 import { requireMember, requireNotBarred } from '../core/access.ts';
+import { changeAvatar } from '../core/avatars.ts';
 import { type Handlers, newId } from '../core/context.ts';
 import { readConversation, readProfiles, toConversation } from '../core/entities.ts';
 import { join, joinedAmong } from '../core/membership.ts';
@@ -30,6 +31,7 @@ export const rooms: Handlers<'room.list' | 'room.create' | 'room.join' | 'room.o
     const stream = conversationStream(id);
     const conversation = await context.commit([userStream(userId)], async (c) => {
       await c.begin(stream);
+      await changeAvatar(c, userId, stream, '', avatar);
       const values = { title, avatar, created_by: userId, created_at: c.now, member_count: 0, direct_key: null, client_id: null };
       await c.q
         .insertInto('conversations')

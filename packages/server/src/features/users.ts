@@ -1,5 +1,6 @@
 import { RequestError, limits, userStream } from '@kith/protocol';
 import { requireMember, visiblePeople } from '../core/access.ts';
+import { changeAvatar } from '../core/avatars.ts';
 import type { Handlers } from '../core/context.ts';
 import { profileColumns, readUser, toProfile } from '../core/entities.ts';
 import { leave, passOnOwnership } from '../core/membership.ts';
@@ -52,6 +53,7 @@ export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.
       const before = await readUser(c.q, userId);
       const after = { name: name ?? before.name, avatar: avatar ?? before.avatar, bio: bio ?? before.bio, accepts: accepts ?? before.accepts };
       if (Object.entries(after).every(([field, value]) => before[field as keyof typeof after] === value)) throw c.unchanged({ user: before });
+      await changeAvatar(c, userId, own, before.avatar, after.avatar);
       await c.q
         .updateTable('users')
         .set({ ...after, version: c.version(own) })
@@ -99,6 +101,7 @@ export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.
           .where('inbox.user_id', '=', userId)
           .where('joined', '=', 1)
           .execute();
+        await changeAvatar(c, userId, own, (await readUser(c.q, userId)).avatar, '');
         await c.q
           .updateTable('users')
           .set({ handle: null, name: '', avatar: '', bio: '', password: null, external_id: null, operator: 0, deleted_at: c.now, version: c.version(own) })

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { RequestError } from '@kith/protocol';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { Blobs } from '../blobs/blobs.ts';
@@ -24,10 +25,10 @@ interface Parts {
 const stalledMs = 60_000;
 
 /** As what a browser must never take a file: to run it, or to style a page with it. */
-const never = new Set(['script', 'style', 'worker', 'sharedworker', 'serviceworker', 'audioworklet', 'paintworklet', 'manifest', 'xslt', 'embed', 'object']);
+const never: ReadonlySet<unknown> = new Set(['script', 'style', 'worker', 'sharedworker', 'serviceworker', 'audioworklet', 'paintworklet', 'manifest', 'xslt', 'embed', 'object']);
 
 /** A file has nothing to run, to load or to ask for, and no page to be in. */
-const filePolicy = "sandbox; default-src 'none'; frame-ancestors 'none'";
+export const filePolicy = "sandbox; default-src 'none'; frame-ancestors 'none'";
 
 /**
  * `GET /files/<id>/<name>`: the bytes, to who may read them at this moment. The name in the URL is for people; the one in
@@ -48,11 +49,10 @@ export function addFiles(app: FastifyInstance, { core, blobs, config, doorkeeper
       const { size } = request.query;
       if (size !== undefined && size !== 'small' && size !== 'large') throw new RequestError('bad_request', { message: 'size is small or large.' });
       // Before any look at what the browser may have kept: an answer "not modified" is an answer too.
-      const refused = never.has(String(request.headers['sec-fetch-dest'])) || request.headers['service-worker'] !== undefined;
-      const file = refused ? undefined : await core.findFile(identity, id, size);
+      const file = neverAs(request.headers) ? undefined : await core.findFile(identity, id, size);
       if (!file) throw new RequestError('not_found');
       const inline = isShown(file.type);
-      const etag = `"${Buffer.from(file.sha256, 'hex').toString('base64url')}"`;
+      const etag = etagOf(file);
       void reply.headers({
         etag,
         'accept-ranges': 'bytes',
@@ -81,6 +81,10 @@ export function addFiles(app: FastifyInstance, { core, blobs, config, doorkeeper
   });
 }
 
+export const neverAs = (headers: IncomingHttpHeaders): boolean => never.has(headers['sec-fetch-dest']) || headers['service-worker'] !== undefined;
+
+export const etagOf = ({ sha256 }: { sha256: string }): string => `"${Buffer.from(sha256, 'hex').toString('base64url')}"`;
+
 /** Not every text is something to ask a database for. @throws not_found */
 export function requireFileId(given: string): string {
   if (!/^[A-Za-z0-9-]{1,64}$/.test(given)) throw new RequestError('not_found');
@@ -93,7 +97,7 @@ function missing(reply: FastifyReply): never {
   throw new RequestError('not_found');
 }
 
-const matches = (header: string, etag: string): boolean => header.split(',').some((one) => one.trim() === '*' || one.trim().replace(/^W\//, '') === etag);
+export const matches = (header: string, etag: string): boolean => header.split(',').some((one) => one.trim() === '*' || one.trim().replace(/^W\//, '') === etag);
 
 /** One range. Several are answered with the whole, as RFC 9110 allows: nobody needs them, and a thousand cost much. */
 function parseRange(header: string | undefined, size: number): { start: number; end: number } | 'unsatisfiable' | undefined {

@@ -11,6 +11,7 @@ import type { Metrics } from '../metrics.ts';
 import type { Blobs } from '../blobs/blobs.ts';
 import type { Pictures } from '../pictures/pictures.ts';
 import { addApi, refuseWith } from './api.ts';
+import { addAvatars } from './avatars.ts';
 import { addFiles } from './files.ts';
 import { apiPolicy, commonHeaders } from './headers.ts';
 import type { Doorkeeper } from './origin.ts';
@@ -109,6 +110,7 @@ export async function openRouter(parts: Parts): Promise<Router> {
   await app.register(fastifyCookie);
   addApi(app, parts);
   addFiles(app, parts);
+  addAvatars(app, parts);
   const stopUploads = addUploads(app, parts);
   app.get('/api/server', async (_request, reply) =>
     reply

@@ -3,13 +3,15 @@ import { type FileRef, limits } from '@kith/protocol';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { type Format, moving, photo, png, telling, typeOf } from '../pictures.ts';
-import { type Place, type Someone, clientId, engines, usePlace } from './place.ts';
+import { type Place, type Someone, clientId, engines, password, usePlace } from './place.ts';
 
 const etagOf = (bytes: Uint8Array): string => `"${createHash('sha256').update(bytes).digest('base64url')}"`;
 
 const send = async (person: Someone, conversationId: string, file: FileRef, type: 'image' | 'file' = 'image') =>
   (await person.call('message.send', { conversationId, clientId: clientId(), type, text: '', fileId: file.id })).message;
 const get = ({ server }: Place, who: { token: string }, file: FileRef, size?: string) => server.download(who, file.id, {}, 'GET', size === undefined ? '' : `?size=${size}`);
+const avatar = ({ server }: Place, { token }: { token: string }, { id }: FileRef, side: number | string = 64, headers: Record<string, string> = {}) =>
+  server.http('GET', `/avatars/${id}/${side}`, { headers: { authorization: `Bearer ${token}`, ...headers } });
 const usageOf = async (place: Place, ownerId: string): Promise<number> =>
   Number((await place.rows.run<{ bytes: number }>('select bytes from file_usage where owner_id = ?', ownerId))[0]?.bytes);
 
@@ -150,6 +152,107 @@ describe.each(engines)('pictures on %s', (engine) => {
     for (let round = 0; round < 2; round += 1) await core.forgetFiles(await core.unusedFiles());
     expect(await place.rows.run('select id from files where id in (?, ?)', video.id, poster.id)).toEqual([]);
     expect(await usageOf(place, anna.id)).toBe('text'.length);
+  });
+
+  test('[PI7] a person and a group get a picture of their own, square, in three sizes, and the one before goes', async () => {
+    const { server } = place;
+    const { anna, bert, conversationId } = await place.group();
+    const bytes = await telling('jpeg', { width: 900, height: 600, orientation: 6 });
+    const upload = () => server.upload(anna, bytes, { avatar: true });
+    const [first, second, groups] = [await upload(), await upload(), await upload()];
+    const { user } = await anna.call('user.update', { avatar: `file:${first.id}` });
+    expect(user.avatar).toBe(`file:${first.id}`);
+    expect((await bert.call('user.get', { userId: anna.id })).user.avatar).toBe(`file:${first.id}`);
+    for (const side of [64, 192, 512]) {
+      const got = await avatar(place, bert, first, side);
+      expect([got.status, got.headers]).toMatchObject([
+        200,
+        {
+          'content-type': 'image/webp',
+          'cache-control': 'private, max-age=3600, immutable',
+          'x-content-type-options': 'nosniff',
+          etag: etagOf(got.bytes),
+          'content-length': String(got.bytes.length),
+        },
+      ]);
+      const { width, height, exif, xmp } = await sharp(got.bytes).metadata();
+      expect({ width, height, exif, xmp }).toEqual({ width: side, height: side, exif: undefined, xmp: undefined });
+    }
+    for (const side of ['65', 'x', 'clean', 'small', '__proto__']) expect((await avatar(place, bert, first, side)).status).toBe(404);
+    // It is a picture of somebody, and no file to be had or sent.
+    expect((await get(place, anna, first)).status).toBe(404);
+    await expect(send(anna, conversationId, first)).rejects.toMatchObject({ code: 'not_found' });
+    // The same again changes nothing; another one takes its place.
+    await anna.call('user.update', { avatar: `file:${first.id}` });
+    expect((await avatar(place, bert, first)).status).toBe(200);
+    await anna.call('user.update', { avatar: `file:${second.id}` });
+    expect([(await avatar(place, bert, first)).status, (await avatar(place, bert, second)).status]).toEqual([404, 200]);
+    await anna.call('conversation.update', { conversationId, avatar: `file:${groups.id}` });
+    expect((await avatar(place, bert, groups)).status).toBe(200);
+    await anna.call('user.update', { avatar: 'salt-3' });
+    await anna.call('conversation.dissolve', { conversationId });
+    expect([(await avatar(place, bert, second)).status, (await avatar(place, bert, groups)).status]).toEqual([404, 404]);
+    const { core } = server.running;
+    await core.forgetFiles(await core.unusedFiles());
+    expect(await place.rows.run('select id from files where owner_id = ?', anna.id)).toEqual([]);
+    expect(await usageOf(place, anna.id)).toBe(0);
+  });
+
+  test('[PI7] a picture of one’s own, made for it, that is nobody’s yet, and no other', async () => {
+    const { server } = place;
+    const { anna, bert, conversationId } = await place.group();
+    const bytes = await photo().jpeg().toBuffer();
+    const [own, plain, theirs] = [await server.upload(anna, bytes, { avatar: true }), await server.upload(anna, bytes), await server.upload(bert, bytes, { avatar: true })];
+    for (const id of [plain.id, theirs.id, 'nobody', '']) await expect(anna.call('user.update', { avatar: `file:${id}` })).rejects.toMatchObject({ code: 'not_found' });
+    await anna.call('user.update', { avatar: `file:${own.id}` });
+    await expect(anna.call('conversation.update', { conversationId, avatar: `file:${own.id}` })).rejects.toMatchObject({ code: 'not_found' });
+    expect((await anna.call('user.get', { userId: anna.id })).user.avatar).toBe(`file:${own.id}`);
+    // With a group or a room from the beginning.
+    const operator = await place.operator();
+    const [groups, rooms] = [await server.upload(operator, bytes, { avatar: true }), await server.upload(operator, bytes, { avatar: true })];
+    expect((await operator.call('conversation.create', { title: 'Choir', memberIds: [], avatar: `file:${groups.id}` })).conversation.avatar).toBe(`file:${groups.id}`);
+    expect((await operator.call('room.create', { title: 'Platz', avatar: `file:${rooms.id}` })).conversation.avatar).toBe(`file:${rooms.id}`);
+    for (const method of ['auth.guest', 'auth.register'] as const) {
+      const answer = await server.post(method, { name: 'Neu', avatar: `file:${own.id}`, ...(method === 'auth.register' && { handle: 'neu', password: 'correct horse battery' }) });
+      expect([answer.status, answer.error]).toEqual([400, 'bad_request']);
+    }
+    await expect(server.upload(anna, Buffer.from('no picture'), { avatar: true })).rejects.toMatchObject({ code: 'unsupported' });
+    await expect(server.upload(anna, png(16_000, 16_000, { colour: 0 }), { avatar: true })).rejects.toMatchObject({
+      code: 'unsupported',
+      message: expect.stringContaining('40 megapixels'),
+    });
+  });
+
+  test('[PI8] the picture of a person comes to everybody signed in but those with a block between, that of a group to its members, that of a room to all', async () => {
+    const { server } = place;
+    const { anna, bert, conversationId } = await place.group();
+    const olga = await place.person('olga');
+    const bytes = await photo().jpeg().toBuffer();
+    const upload = () => server.upload(anna, bytes, { avatar: true });
+    const [hers, groups, unused] = [await upload(), await upload(), await upload()];
+    await anna.call('user.update', { avatar: `file:${hers.id}` });
+    await anna.call('conversation.update', { conversationId, avatar: `file:${groups.id}` });
+    const operator = await place.operator();
+    const rooms = await server.upload(operator, bytes, { avatar: true });
+    await operator.call('room.create', { title: 'Platz', avatar: `file:${rooms.id}` });
+    const statuses = (file: FileRef) => Promise.all([anna, bert, olga, { token: 'kith_nobody' }].map(async (who) => (await avatar(place, who, file)).status));
+    expect(await statuses(hers)).toEqual([200, 200, 200, 401]);
+    expect(await statuses(groups)).toEqual([200, 200, 404, 401]);
+    expect(await statuses(rooms)).toEqual([200, 200, 200, 401]);
+    expect(await statuses(unused)).toEqual([404, 404, 404, 401]);
+    expect((await server.http('GET', `/avatars/${hers.id}/64`)).status).toBe(401);
+    await anna.call('block.add', { userId: bert.id });
+    await anna.call('member.remove', { conversationId, userId: bert.id });
+    const { etag } = (await avatar(place, anna, hers)).headers;
+    expect([
+      (await avatar(place, bert, hers)).status,
+      (await avatar(place, bert, hers, 64, { 'if-none-match': etag! })).status,
+      (await avatar(place, bert, groups)).status,
+    ]).toEqual([404, 404, 404]);
+    expect((await avatar(place, anna, hers, 64, { 'if-none-match': etag! })).status).toBe(304);
+    for (const dest of ['script', 'serviceworker', 'style']) expect((await avatar(place, anna, hers, 64, { 'sec-fetch-dest': dest })).status).toBe(404);
+    await server.call('user.delete', { password }, anna.token);
+    expect((await avatar(place, olga, hers)).status).toBe(404);
   });
 
   test('[PI6] what is made of a picture counts as room of its sender, and goes with it', async () => {

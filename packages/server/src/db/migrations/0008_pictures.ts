@@ -7,7 +7,7 @@ export async function up({ schema }: Kysely<unknown>): Promise<void> {
       .alterTable('files')
       .addColumn(flag, 'bigint', (c) => c.notNull().defaultTo(0))
       .execute();
-  for (const text of ['made', 'refused', 'poster_id']) await schema.alterTable('files').addColumn(text, 'text').execute();
+  for (const text of ['made', 'refused', 'poster_id', 'used_by']) await schema.alterTable('files').addColumn(text, 'text').execute();
   await schema
     .createTable('originals')
     .addColumn('id', 'text', (c) => c.primaryKey())

@@ -303,7 +303,7 @@ export class Client {
    * @throws RequestError the server refused; ConnectionError it could not be reached several times; the reason of `signal`
    */
   upload(source: FileSource, options: UploadOptions = {}): Promise<FileRef> {
-    const { conversationId, original, onSent, signal, ...measures } = options;
+    const { conversationId, original, avatar, onSent, signal, ...measures } = options;
     const type = mediaTypeOf(source);
     const reserve = {
       ...(conversationId !== undefined && { conversationId }),
@@ -311,6 +311,7 @@ export class Client {
       name: nameOf(source),
       ...(type !== '' && { type }),
       ...(original && { original }),
+      ...(avatar && { avatar }),
     };
     return upload(
       { bytes: source.bytes, reserve, measures },

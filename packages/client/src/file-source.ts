@@ -29,6 +29,8 @@ export interface UploadOptions extends Measures {
   /** Where it will be sent. */
   conversationId?: string;
   original?: boolean | undefined;
+  /** It becomes the picture of a person or a group: `avatar: 'file:<id>'` in `user.update` or `conversation.update`. */
+  avatar?: boolean | undefined;
   /** So many bytes are at the server. */
   onSent?: (bytes: number) => void;
   signal?: AbortSignal;

@@ -44,15 +44,21 @@ export function requireDrawn(avatar: string | undefined): void {
 }
 
 /**
- * One size of an avatar that is in use. Of a group to its members; of a room to everybody; of a person to everybody but
+ * One size of an avatar: of one that is nobody's yet, to who uploaded it. Of a group to its members; of a room to everybody; of a person to everybody but
  * those with a block between them. That is more than who sees the profile (strangers find each other by their handle, and
  * old messages show who left), but the id is told with the profile alone, cannot be guessed, and is another for every picture.
  */
 export async function findAvatar(q: Query, userId: string, fileId: string, side: string): Promise<FileToServe | undefined> {
-  const row = await q.selectFrom('files').select(['id', 'made', 'used_by']).where('id', '=', fileId).where('avatar', '=', 1).where('state', '=', 'committed').executeTakeFirst();
+  const row = await q
+    .selectFrom('files')
+    .select(['id', 'owner_id', 'made', 'used_by'])
+    .where('id', '=', fileId)
+    .where('avatar', '=', 1)
+    .where('state', '=', 'committed')
+    .executeTakeFirst();
   // What stands in an address is no name to look up in an object: `__proto__` would be there.
   const made = row && Object.entries(madeOf(row)).find(([name]) => name === side)?.[1];
-  if (!made || row.used_by === null || !(await maySee(q, userId, row.used_by))) return undefined;
+  if (!made || !(row.used_by === null ? row.owner_id === userId : await maySee(q, userId, row.used_by))) return undefined;
   return { blob: `${row.id}-${side}`, name: 'avatar.webp', type: 'image/webp', ...made };
 }
 

@@ -39,6 +39,8 @@ async function look(bytes: Buffer, { type, avatar, original }: Wish): Promise<Pi
   // Decoded once; everything else is made of this.
   const shown = sharp(bytes, input)
     .autoOrient()
+    // White behind what one can see through: it stands in a circle on light and on dark.
+    .flatten(avatar && { background: '#fff' })
     .resize({ width: box, height: box, fit: avatar ? 'cover' : 'inside', withoutEnlargement: !avatar });
   const { data, info } = await shown.raw().toBuffer({ resolveWithObject: true });
   const of = (side: number) =>

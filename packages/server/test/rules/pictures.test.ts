@@ -239,7 +239,7 @@ describe.each(engines)('pictures on %s', (engine) => {
     expect(await statuses(hers)).toEqual([200, 200, 200, 401]);
     expect(await statuses(groups)).toEqual([200, 200, 404, 401]);
     expect(await statuses(rooms)).toEqual([200, 200, 200, 401]);
-    expect(await statuses(unused)).toEqual([404, 404, 404, 401]);
+    expect(await statuses(unused)).toEqual([200, 404, 404, 401]);
     expect((await server.http('GET', `/avatars/${hers.id}/64`)).status).toBe(401);
     await anna.call('block.add', { userId: bert.id });
     await anna.call('member.remove', { conversationId, userId: bert.id });

@@ -48,6 +48,15 @@ export function randomSeeds(count = 6): string[] {
   return Array.from({ length: count }, () => Array.from(crypto.getRandomValues(new Uint8Array(6)), (byte) => byte.toString(36).padStart(2, '0')).join(''));
 }
 
+/** The id of an uploaded picture; undefined for what is drawn. */
+export const uploadedIn = (seed: string): string | undefined => /^file:([A-Za-z0-9-]+)$/.exec(seed)?.[1];
+
+/** Sides of an uploaded picture, in pixels: the server has it in these. */
+const sides = [64, 192, 512];
+
+/** Where an uploaded picture is, in the size for so many pixels of the screen. */
+export const pictureUrl = (id: string, pixels: number): string => `/avatars/${id}/${sides.find((side) => side >= pixels) ?? sides.at(-1)}`;
+
 /** What `pictureSeed` makes, and nothing that is no emoji. */
 const pictured = /^emoji:([0-9a-f]{4,5})$/;
 

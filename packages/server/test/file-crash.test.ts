@@ -5,55 +5,65 @@ import type { IncomingMessage } from 'node:http';
 import os from 'node:os';
 import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import sharp from 'sharp';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { canInject, start } from './crash-child.ts';
 import { post } from './crash-load.ts';
 import { type ServerProcess, startServerProcess } from './crash-server.ts';
 import { tus } from './harness.ts';
+import { telling } from './pictures.ts';
 import { startBadWire, startS3 } from './s3.ts';
 
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 /** What a file needs to become durable: its bytes and its names in the pool's one thread, its row in the core's. */
 const series = [
-  { what: 'a sync or a rename of the blob store', path: undefined, least: 3 },
-  { what: 'a commit of the database', path: 'kith.db-wal', least: 3 },
+  { what: 'a sync or a rename of the blob store', path: undefined, least: 3, picture: false, stride: 1 },
+  { what: 'a commit of the database', path: 'kith.db-wal', least: 3, picture: false, stride: 1 },
+  // Of a picture the same three steps come four times, for itself and what is made of it: every fourth is another of them.
+  { what: 'a sync or a rename of what is made of a picture', path: undefined, least: 9, picture: true, stride: 4 },
 ];
 
 describe.skipIf(!canInject())('a server that is killed while a file arrives', () => {
-  test.each(series)('[FI17] at $what: nothing partial is seen, and the same requests again bring exactly what was sent', { timeout: 300_000 }, async ({ path: only, least }) => {
-    const data = fs.mkdtempSync(path.join(os.tmpdir(), 'kith-file-crash-'));
-    const begin = (): Promise<ServerProcess> => startServerProcess(data, { UV_THREADPOOL_SIZE: '1' });
-    let server = await begin();
-    onTestFinished(async () => {
-      await server.kill();
-      fs.rmSync(data, { recursive: true, force: true });
-    });
-    const anna = await newcomer(server);
+  test.each(series)(
+    '[FI17] at $what: nothing partial is seen, and the same requests again bring exactly what was sent',
+    { timeout: 300_000 },
+    async ({ path: only, least, picture, stride }) => {
+      const data = fs.mkdtempSync(path.join(os.tmpdir(), 'kith-file-crash-'));
+      const begin = (): Promise<ServerProcess> => startServerProcess(data, { UV_THREADPOOL_SIZE: '1' });
+      let server = await begin();
+      onTestFinished(async () => {
+        await server.kill();
+        fs.rmSync(data, { recursive: true, force: true });
+      });
+      const anna = await newcomer(server);
 
-    let tried = 0;
-    for (let step = 1; ; step += 1) {
-      const file = await reserved(server, anna, step);
-      const tracer = await killAt(server, step, only && path.join(data, only));
-      const delivered = await file.deliver(server).catch(() => undefined);
-      if (delivered !== undefined) {
-        // There are no more steps: nothing was killed.
-        tracer.process.kill('SIGINT');
+      let tried = 0;
+      for (let step = 1; ; step += stride) {
+        const file = picture ? await reservedPicture(server, anna, step) : await reserved(server, anna, step);
+        const tracer = await killAt(server, step, only && path.join(data, only));
+        const delivered = await file.deliver(server).catch(() => undefined);
+        if (delivered !== undefined) {
+          // There are no more steps: nothing was killed.
+          tracer.process.kill('SIGINT');
+          await tracer.ended;
+          tried = step - 1;
+          break;
+        }
+        expect(await server.ended).toBe('SIGKILL');
         await tracer.ended;
-        tried = step - 1;
-        break;
+        server = await begin();
+        await file.isWholeOrNothing(server);
+        await file.isDeliveredOnce(server);
+        expect(fs.readdirSync(path.join(data, 'files', 'incoming'))).toEqual([]);
       }
-      expect(await server.ended).toBe('SIGKILL');
-      await tracer.ended;
-      server = await begin();
-      await file.isWholeOrNothing(server);
-      await file.isDeliveredOnce(server);
-      expect(fs.readdirSync(path.join(data, 'files', 'incoming'))).toEqual([]);
-    }
-    expect(tried).toBeGreaterThanOrEqual(least);
-    await server.kill();
-    expect(filesIn(data)).toEqual(idsIn(data));
-  });
+      expect(tried).toBeGreaterThanOrEqual(least);
+      await server.kill();
+      const made = picture ? ['-clean', '-large', '-small'] : [''];
+      const expected = [...idsIn(data).flatMap((id) => made.map((name) => id + name)), ...idsIn(data, 'originals')];
+      expect(filesIn(data)).toEqual(expected.toSorted());
+    },
+  );
 });
 
 /** What a store in S3 is asked on the way to a file that is there. */
@@ -121,11 +131,11 @@ async function newcomer({ url }: ServerProcess): Promise<Someone> {
 }
 
 /** A file that a place is made for, and how it is delivered, at first and again after any trouble. */
-async function reserved(first: ServerProcess, { as, token, conversationId }: Someone, step: number) {
-  const bytes = randomBytes(300_000);
+async function reserved(first: ServerProcess, { as, token, conversationId }: Someone, step: number, given: Buffer = randomBytes(300_000)) {
+  const bytes = Buffer.from(given);
   const reservation = { name: `step ${step}.bin`, size: bytes.length, clientId: `reserve-${step}` };
   const { fileId, url } = await post(first.url, 'file.reserve', reservation, token);
-  const get = (server: ServerProcess) => fetch(`${server.url}/files/${fileId}/x`, { headers: as });
+  const get = (server: ServerProcess, query = '') => fetch(`${server.url}/files/${fileId}/x${query}`, { headers: as });
 
   const deliver = async (server: ServerProcess): Promise<string> => {
     expect((await post(server.url, 'file.reserve', reservation, token)).fileId).toBe(fileId);
@@ -142,6 +152,7 @@ async function reserved(first: ServerProcess, { as, token, conversationId }: Som
   };
 
   return {
+    get,
     deliver,
     async isWholeOrNothing(server: ServerProcess): Promise<void> {
       const seen = await get(server);
@@ -157,6 +168,34 @@ async function reserved(first: ServerProcess, { as, token, conversationId }: Som
   };
 }
 
+/** The same of a picture, which is never seen as it was sent, but only without what it told. */
+async function reservedPicture(first: ServerProcess, anna: Someone, step: number) {
+  const bytes = await telling('jpeg', { width: 1_000, height: 800 });
+  const { get, deliver } = await reserved(first, anna, step, bytes);
+  const seen: Buffer[] = [];
+  const look = async (server: ServerProcess): Promise<void> => {
+    const answer = await get(server);
+    if (answer.status !== 404) seen.push(Buffer.from(await answer.bytes()));
+  };
+  return {
+    deliver,
+    isWholeOrNothing: look,
+    async isDeliveredOnce(server: ServerProcess): Promise<void> {
+      const id = await deliver(server);
+      expect(await deliver(server)).toBe(id);
+      await look(server);
+      const last = seen.at(-1)!;
+      expect([last.includes('KITHCAM'), seen.every((one) => one.equals(last))]).toEqual([false, true]);
+      const pixels = (of: Buffer) => sharp(of).raw().toBuffer();
+      expect((await pixels(last)).equals(await pixels(bytes))).toBe(true);
+      for (const size of ['small', 'large']) {
+        const smaller = await get(server, `?size=${size}`);
+        expect([smaller.headers.get('content-type'), (await sharp(await smaller.bytes()).metadata()).width]).toEqual(['image/webp', size === 'small' ? 720 : 1_000]);
+      }
+    },
+  };
+}
+
 /** What there is on the disk, and what the database of a server that is gone knows: neither without the other. */
 const filesIn = (data: string): string[] =>
   fs
@@ -164,11 +203,11 @@ const filesIn = (data: string): string[] =>
     .flatMap((entry) => (entry.isFile() ? [entry.name] : []))
     .toSorted();
 
-function idsIn(data: string): string[] {
+function idsIn(data: string, table: 'files' | 'originals' = 'files'): string[] {
   const db = new DatabaseSync(path.join(data, 'kith.db'));
   try {
     return db
-      .prepare('select id from files order by id')
+      .prepare(`select id from ${table} order by id`)
       .all()
       .map(({ id }) => id as string);
   } finally {

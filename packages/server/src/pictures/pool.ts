@@ -10,12 +10,22 @@ import type { Look, Most, Pictures, Wish } from './pictures.ts';
 /** Milliseconds that a process may take to begin, or for one picture. It counts its own time; this is for one that does not. */
 const answerMs = 60_000;
 /** Milliseconds without a picture after which a process ends: it takes memory, and begins in a moment. */
-const idleMs = 30_000;
+const usualIdleMs = 30_000;
 
 const usual: Most = { ms: limits.pictureMs, memoryMib: limits.pictureMemoryMib };
 
 /** Looks at pictures in processes of its own, at most two, and only as long as there are pictures. */
-export function openPictures({ log, processes = Math.min(2, availableParallelism()), most = usual }: { log: Log; processes?: number; most?: Most }): Pictures {
+export function openPictures({
+  log,
+  processes = Math.min(2, availableParallelism()),
+  most = usual,
+  idleMs = usualIdleMs,
+}: {
+  log: Log;
+  processes?: number;
+  most?: Most;
+  idleMs?: number;
+}): Pictures {
   const workers = new Set<Worker>();
   const line: { start: (worker: Worker) => void; refuse: (error: Error) => void }[] = [];
   let closed = false;
@@ -23,6 +33,8 @@ export function openPictures({ log, processes = Math.min(2, availableParallelism
   /** One that is free, once there is one. */
   const free = (): Promise<Worker> => {
     if (closed) throw stopping();
+    // One that ended by itself, for lack of memory on the machine perhaps, would refuse a picture that is good.
+    for (const worker of workers) if (worker.ended) workers.delete(worker);
     const idle = [...workers].find((worker) => !worker.busy);
     const worker = idle ?? (workers.size < processes ? new Worker() : undefined);
     if (!worker) return new Promise((start, refuse) => line.push({ start, refuse }));
@@ -33,8 +45,7 @@ export function openPictures({ log, processes = Math.min(2, availableParallelism
 
   const release = (worker: Worker): void => {
     worker.busy = false;
-    if (worker.ended) workers.delete(worker);
-    else worker.endWhenIdle(() => workers.delete(worker));
+    if (!worker.ended) worker.endWhenIdle(idleMs, () => workers.delete(worker));
     const next = line.shift();
     if (next) free().then(next.start, next.refuse);
   };
@@ -130,7 +141,7 @@ class Worker {
     }
   }
 
-  endWhenIdle(then: () => void): void {
+  endWhenIdle(idleMs: number, then: () => void): void {
     this.#idle = setTimeout(() => {
       then();
       void this.end();

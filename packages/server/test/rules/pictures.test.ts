@@ -1,8 +1,12 @@
 import { createHash } from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { type FileRef, limits } from '@kith/protocol';
 import sharp from 'sharp';
-import { describe, expect, test } from 'vitest';
-import { type Format, moving, photo, png, telling, typeOf } from '../pictures.ts';
+import { describe, expect, test, vi } from 'vitest';
+import { ManualClock } from '../manual-clock.ts';
+import { type Format, moving, photo, png, pngChunk, telling, typeOf } from '../pictures.ts';
 import { type Place, type Someone, clientId, engines, password, usePlace } from './place.ts';
 
 const etagOf = (bytes: Uint8Array): string => `"${createHash('sha256').update(bytes).digest('base64url')}"`;
@@ -120,6 +124,68 @@ describe.each(engines)('pictures on %s', (engine) => {
       ]);
       for (const size of ['small', 'large']) expect((await get(place, anna, file, size)).status).toBe(404);
     }
+  });
+
+  test('[PI4] [3.3] bombs, pages and files of two kinds never come as pictures, or come as pictures alone', async () => {
+    const { server } = place;
+    const anna = await place.person();
+    const zip = Buffer.concat([Buffer.from('PK\x03\x04'), Buffer.alloc(300, 1)]);
+    const never: [name: string, bytes: Buffer][] = [
+      ['16,000² pixels in 31 KB', png(16_000, 16_000, { colour: 0 })],
+      ['30,000² pixels', png(30_000, 30_000, { rows: Buffer.alloc(0) })],
+      ['more pixels than there are numbers', png(2 ** 31 - 1, 2 ** 31 - 1, { rows: Buffer.alloc(0) })],
+      ['SVG', Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>')],
+      ['SVG, compressed', gzipSync('<svg xmlns="http://www.w3.org/2000/svg"/>')],
+      ['XML', Buffer.from('<?xml version="1.0"?><!DOCTYPE x [<!ENTITY y SYSTEM "file:///etc/passwd">]><x>&y;</x>')],
+      ['XHTML', Buffer.from('<html xmlns="http://www.w3.org/1999/xhtml"><script>alert(1)</script></html>')],
+      ['PDF and HTML', Buffer.from('%PDF-1.7 <html><script>alert(1)</script>')],
+      ['half a picture', (await photo().png().toBuffer()).subarray(0, -100)],
+      ['the beginning of one', Buffer.from('\xff\xd8\xff', 'latin1')],
+      ['a GIF that is a script', Buffer.from('GIF89a/*\0\0\0\0*/=1;alert(1);')],
+    ];
+    for (const [name, bytes] of never) {
+      const file = await server.upload(anna, bytes, { name: 'a.png', type: 'image/png' });
+      const { headers, bytes: got } = await get(place, anna, file);
+      expect([name, file.type, file.width, headers['content-type'], headers['content-disposition'], got.equals(bytes)]).toEqual([
+        name,
+        'application/octet-stream',
+        undefined,
+        'application/octet-stream',
+        expect.stringMatching(/^attachment/),
+        true,
+      ]);
+      expect([name, (await get(place, anna, file, 'small')).status]).toEqual([name, 404]);
+    }
+    // Pictures that are something else behind their end, or in parts that no decoder looks at.
+    const both: [name: string, bytes: Buffer][] = [
+      ['PNG and ZIP', Buffer.concat([png(16, 16), zip])],
+      ['PNG with a ZIP in a chunk', png(16, 16, { more: [pngChunk('ziPz', zip)] })],
+      ['JPEG and ZIP', Buffer.concat([await photo(64, 64).jpeg().toBuffer(), zip])],
+      ['GIF and ZIP', Buffer.concat([await moving('gif'), zip])],
+      ['WebP and ZIP', Buffer.concat([await photo(64, 64).webp().toBuffer(), zip])],
+    ];
+    for (const [name, bytes] of both) {
+      const file = await server.upload(anna, bytes, { name: 'a.png', type: 'application/zip' });
+      const got = await get(place, anna, file);
+      expect([name, got.headers['content-type']?.startsWith('image/'), got.bytes.includes('PK\x03\x04'), got.bytes.length]).toEqual([name, true, false, file.size]);
+    }
+  });
+
+  test('[PI9] while pictures are looked at, everything else is answered', async () => {
+    const { anna, bert, conversationId } = await place.direct();
+    const bytes = await photo(6_000, 4_000).png().toBuffer();
+    let looked = 0;
+    const uploads = Array.from({ length: 6 }, async () => {
+      await place.server.upload(anna, bytes);
+      looked += 1;
+    });
+    const first = await Promise.race(uploads.map(() => anna.say(conversationId)));
+    for (let n = 0; n < 20; n += 1) await anna.say(conversationId);
+    expect((await bert.call('message.history', { conversationId })).messages.length).toBeGreaterThan(20);
+    expect(first.seq).toBeGreaterThan(0);
+    // Twenty messages, each on disk and answered, before six large pictures are done.
+    expect(looked).toBeLessThan(uploads.length);
+    await Promise.all(uploads);
   });
 
   test('[PI5] a picture of one’s own is shown for a video, goes with it, and is nothing else any more', async () => {
@@ -265,5 +331,45 @@ describe.each(engines)('pictures on %s', (engine) => {
     const { core } = place.server.running;
     await core.forgetFiles(await core.unusedFiles());
     expect(await usageOf(place, anna.id)).toBe(0);
+  });
+});
+
+describe.each(engines)('pictures and time on %s', (engine) => {
+  const clock = new ManualClock();
+  const place = usePlace({ engine, clock });
+  /** What of a file is in the folder of files. */
+  const stored = ({ id }: FileRef): string[] => {
+    const folder = path.join(place.server.config.data, 'files');
+    return fs
+      .readdirSync(folder, { recursive: true, withFileTypes: true })
+      .flatMap((entry) => (entry.isFile() && entry.name.startsWith(id) ? [entry.name.slice(id.length)] : []))
+      .toSorted();
+  };
+
+  test('[PI6] all that was made of a picture goes with it', async () => {
+    const { anna, conversationId } = await place.direct();
+    const file = await place.server.upload(anna, await telling('jpeg', { width: 2_000, height: 1_500 }));
+    const message = await send(anna, conversationId, file);
+    expect(stored(file)).toEqual(['-clean', '-large', '-small']);
+    await anna.call('message.delete', { messageId: message.id });
+    await clock.pass(60_000);
+    await vi.waitUntil(() => stored(file).length === 0, { timeout: 20_000 });
+  });
+
+  test('[PI3] an original that a crash left behind its cleaning goes with the next sweep', async () => {
+    const anna = await place.person();
+    const bytes = await telling('jpeg');
+    const file = await place.server.upload(anna, bytes);
+    expect(stored(file)).not.toContain('');
+    // As if the process had ended right after the commit.
+    const shelf = path.join(place.server.config.data, 'files', file.id.slice(-2));
+    fs.mkdirSync(shelf, { recursive: true });
+    fs.writeFileSync(path.join(shelf, file.id), bytes);
+    await place.rows.run('insert into originals (id) values (?)', file.id);
+    expect((await get(place, anna, file)).bytes.includes('KITHCAM')).toBe(false);
+    await clock.pass(60_000);
+    await vi.waitUntil(async () => (await place.rows.run('select id from originals')).length === 0, { timeout: 20_000 });
+    expect(stored(file)).not.toContain('');
+    expect((await get(place, anna, file)).status).toBe(200);
   });
 });

@@ -18,7 +18,7 @@ const names = ['clean', ...Object.keys(boxes), ...Object.keys(sides)];
  */
 export async function keepPicture({ blobs, pictures }: Parts, fileId: string, { size, original, avatar }: Upload, type: string): Promise<StoredPicture> {
   if (type === 'image/heic') return { refused: 'unsupported' };
-  const look = await pictures.look(reading(blobs, fileId), { size, type, avatar, original });
+  const look = await pictures.look(() => reading(blobs, fileId), { size, type, avatar, original });
   if ('refused' in look) return look;
   const { width, height, animated, preview, cuts, renditions } = look;
   const made: Record<string, MadeBytes> = {};

@@ -24,7 +24,7 @@ async function* inPieces(bytes: Buffer, size = 65_536): AsyncGenerator<Uint8Arra
 }
 
 const look = (bytes: Buffer, wish: Partial<Wish> = {}, by: Pictures = pictures): Promise<Look> =>
-  by.look(inPieces(bytes), { size: bytes.length, type: 'image/png', avatar: false, original: false, ...wish });
+  by.look(() => inPieces(bytes), { size: bytes.length, type: 'image/png', avatar: false, original: false, ...wish });
 
 /** Looked at, and with what it told taken out. */
 async function cleaned(bytes: Buffer, type: string): Promise<Picture & { bytes: Buffer }> {
@@ -81,7 +81,7 @@ describe('what a picture tells', () => {
 
   test('[PI20] stands also behind its end, and in parts that decoders pass over', async () => {
     const zip = Buffer.concat([Buffer.from('PK\x03\x04'), randomBytes(500)]);
-    const script = '/*';
+    const script = '/*alert';
     const files: [type: string, plain: Buffer, more: Buffer][] = [
       ['image/png', noise(), Buffer.concat([noise(), zip])],
       ['image/png', png(4, 4), png(4, 4, { more: [pngChunk('tEXt', Buffer.from('Comment\0PK\x03\x04')), pngChunk('zzZz', zip)] })],
@@ -126,7 +126,7 @@ describe('what is looked at', () => {
     expect(await look(await photo().jpeg().toBuffer(), { type: 'image/gif' })).toEqual({ refused: 'unreadable' });
   });
 
-  test('[PI21] [3.3] bombs of pixels and frames are refused by what their header says', async () => {
+  test('[PI21] [3.3] bombs of pixels and frames are refused by what their header says', { timeout: 60_000 }, async () => {
     const bomb = png(16_000, 16_000, { colour: 0 });
     expect(bomb.length).toBeLessThan(40_000);
     expect(await look(bomb)).toEqual({ refused: 'too_large' });
@@ -135,7 +135,9 @@ describe('what is looked at', () => {
     expect(await look(png(8_001, limits.picturePixels / 8_000, { colour: 0 }))).toEqual({ refused: 'too_large' });
     expect(await look(png(limits.pictureSide + 1, 1))).toEqual({ refused: 'too_large' });
     expect(await look(gif(limits.pictureFrames + 1), { type: 'image/gif' })).toEqual({ refused: 'too_large' });
-    expect(await pictures.look(inPieces(Buffer.alloc(0)), { size: limits.pictureBytes + 1, type: 'image/png', avatar: false, original: false })).toEqual({ refused: 'too_large' });
+    expect(await pictures.look(() => inPieces(Buffer.alloc(0)), { size: limits.pictureBytes + 1, type: 'image/png', avatar: false, original: false })).toEqual({
+      refused: 'too_large',
+    });
     // And up to there, not.
     expect(await look(png(8_000, limits.picturePixels / 8_000, { colour: 0 }))).toMatchObject({ width: 8_000 });
     expect(await look(png(limits.pictureSide, 1))).toMatchObject({ width: limits.pictureSide });
@@ -174,18 +176,18 @@ describe('what is looked at', () => {
     await usable();
   });
 
-  test('[PI22] bytes that break off are thrown on, and the next picture is looked at', async () => {
+  test('[PI22] bytes that break off are thrown on, and the next picture is looked at', { timeout: 60_000 }, async () => {
     async function* broken(): AsyncGenerator<Uint8Array> {
       yield noise().subarray(0, 50);
       throw new Error('the disk is gone');
     }
     const wish = { size: 500, type: 'image/png', avatar: false, original: false };
-    await expect(pictures.look(broken(), wish)).rejects.toThrow('the disk is gone');
-    await expect(pictures.look(inPieces(Buffer.alloc(10)), wish)).rejects.toThrow('500 bytes has 10');
+    await expect(pictures.look(broken, wish)).rejects.toThrow('the disk is gone');
+    await expect(pictures.look(() => inPieces(Buffer.alloc(10)), wish)).rejects.toThrow('500 bytes has 10');
     await usable();
   });
 
-  test('[PI22] as many as come at once are looked at in turn, and a stop ends them all', async () => {
+  test('[PI22] as many as come at once are looked at in turn, and a stop ends them all', { timeout: 60_000 }, async () => {
     const several = openPictures({ log });
     const found = await Promise.all(Array.from({ length: 12 }, (_, at) => look(png(at + 1, 1), {}, several)));
     expect(found.map((one) => 'width' in one && one.width)).toEqual(Array.from({ length: 12 }, (_, at) => at + 1));
@@ -205,6 +207,40 @@ describe('what is looked at', () => {
       expect(await look(noise(), {}, brief)).toMatchObject({ width: 16 });
       await vi.waitUntil(() => processes() === others, { timeout: 20_000 });
     }
+  });
+
+  test.skipIf(process.platform !== 'linux')('[PI22] a process that is killed, while it waits or while it gets a picture, takes nothing with it', { timeout: 120_000 }, async () => {
+    const several = openPictures({ log, processes: 1 });
+    onTestFinished(() => several.close());
+    /** The processes of this test: those of others were there before. */
+    const children = (): number[] =>
+      fs.readdirSync('/proc').flatMap((pid) => {
+        try {
+          const [status, command] = ['status', 'cmdline'].map((name) => fs.readFileSync(`/proc/${pid}/${name}`, 'utf8'));
+          return status!.includes(`PPid:\t${process.pid}\n`) && command!.includes('child.ts') ? [Number(pid)] : [];
+        } catch {
+          return [];
+        }
+      });
+    const others = children();
+    const kill = (): void => {
+      for (const pid of children().filter((one) => !others.includes(one))) process.kill(pid, 'SIGKILL');
+    };
+    expect(await look(noise(), {}, several)).toMatchObject({ width: 16 });
+    // Whether it is known already that this one is gone, when the next picture comes, or not.
+    for (let round = 0; round < 2; round += 1) {
+      kill();
+      expect(await look(noise(), {}, several)).toMatchObject({ width: 16 });
+    }
+    const size = 20_000_000;
+    async function* killing(): AsyncGenerator<Uint8Array> {
+      for (let at = 0; at < size; at += 100_000) {
+        if (at === 5_000_000) kill();
+        yield Buffer.alloc(100_000);
+      }
+    }
+    expect(await several.look(killing, { size, type: 'image/png', avatar: false, original: false })).toEqual({ refused: 'too_costly' });
+    expect(await look(noise(), {}, several)).toMatchObject({ width: 16 });
   });
 
   test('[PI23] what looks at pictures has no environment, and may read nothing but its program', async () => {

@@ -6,11 +6,11 @@ export interface Pictures {
   /**
    * Looks at a picture. Waits in a line where others are looked at.
    *
-   * @param bytes  All of it, once.
+   * @param bytes  All of it, from the beginning each time: it may be looked at twice.
    * @throws what the bytes threw
    * @throws busy when the server stops
    */
-  look(bytes: AsyncIterable<Uint8Array>, wish: Wish): Promise<Look>;
+  look(bytes: () => AsyncIterable<Uint8Array>, wish: Wish): Promise<Look>;
 
   /** Ends what is running. */
   close(): Promise<void>;

@@ -1,5 +1,4 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -53,16 +52,20 @@ export function openPictures({
   return {
     async look(bytes, wish) {
       if (wish.size > limits.pictureBytes) return { refused: 'too_large' };
-      const worker = await free();
-      try {
-        return await worker.look(bytes, { ...wish, ...most });
-      } catch (error) {
-        if (closed) throw stopping();
-        if (!(error instanceof ProcessEnded)) throw error;
-        log.warn({ type: wish.type, size: wish.size, what: error.message }, 'a picture could not be looked at');
-        return { refused: error.began ? 'too_costly' : 'no_decoder' };
-      } finally {
-        release(worker);
+      for (let attempt = 0; ; attempt += 1) {
+        const worker = await free();
+        try {
+          return await worker.look(bytes(), { ...wish, ...most });
+        } catch (error) {
+          if (closed) throw stopping();
+          if (!(error instanceof ProcessEnded)) throw error;
+          // Killed from outside, by a machine without memory perhaps: that may be no fault of this picture. Once.
+          if (error.why === 'killed' && attempt === 0) continue;
+          log.warn({ type: wish.type, size: wish.size, why: error.why }, 'a picture could not be looked at');
+          return { refused: error.why === 'no process began' ? 'no_decoder' : 'too_costly' };
+        } finally {
+          release(worker);
+        }
       }
     },
 
@@ -77,11 +80,10 @@ export function openPictures({
 const stopping = (): RequestError => new RequestError('busy', { message: 'This server is stopping.', retryAfterMs: 1_000 });
 
 class ProcessEnded extends Error {
-  /** It came as far as the picture. */
-  readonly began: boolean;
-  constructor(began: boolean) {
-    super(began ? 'its process ended' : 'no process began');
-    this.began = began;
+  readonly why: 'no process began' | 'it took too much' | 'killed';
+  constructor(why: ProcessEnded['why']) {
+    super(why);
+    this.why = why;
   }
 }
 
@@ -92,14 +94,27 @@ class Worker {
   readonly #over: Promise<void>;
   readonly #ready: Promise<unknown>;
   #idle: NodeJS.Timeout | undefined;
+  /** It is we who end it. */
+  #ending = false;
+  #killed = false;
 
   constructor() {
     this.#process = fork(program, { execArgv: rights(), env: environment(), serialization: 'advanced', stdio: ['pipe', 'ignore', 'ignore', 'ipc'] });
-    this.#process.on('error', () => {});
-    this.#process.stdin!.on('error', () => {});
-    this.#over = once(this.#process, 'exit').then(() => {
-      this.ended = true;
+    // One that could not begin has no exit; all other errors come to a process that is ending, and end with it.
+    this.#over = new Promise((resolve) => {
+      const end = (): void => {
+        this.ended = true;
+        resolve();
+      };
+      this.#process.once('exit', (code) => {
+        this.#killed = code === null && !this.#ending;
+        end();
+      });
+      this.#process.on('error', () => {
+        if (this.#process.pid === undefined) end();
+      });
     });
+    this.#process.stdin?.on('error', () => {});
     this.#ready = this.#answer(false);
     this.#ready.catch(() => {});
   }
@@ -113,9 +128,9 @@ class Worker {
       process.send(wish);
       let sent = 0;
       for await (const chunk of bytes) {
-        sent += chunk.length;
-        if (!process.stdin!.write(chunk)) await Promise.race([once(process.stdin!, 'drain'), this.#over]);
         if (this.ended) break;
+        sent += chunk.length;
+        if (!process.stdin!.write(chunk)) await Promise.race([new Promise((resolve) => process.stdin!.once('drain', resolve)), this.#over]);
       }
       if (!this.ended && sent !== wish.size) throw new Error(`a picture of ${wish.size} bytes has ${sent}`);
     } catch (error) {
@@ -133,7 +148,7 @@ class Worker {
     this.#process.once('message', resolve);
     try {
       const said = await Promise.race([promise, this.#over]);
-      if (said === undefined) throw new ProcessEnded(began);
+      if (said === undefined) throw new ProcessEnded(this.#killed ? 'killed' : began ? 'it took too much' : 'no process began');
       return said;
     } finally {
       clearTimeout(late);
@@ -151,6 +166,7 @@ class Worker {
 
   async end(): Promise<void> {
     clearTimeout(this.#idle);
+    this.#ending = true;
     this.#process.kill('SIGKILL');
     await this.#over;
   }

@@ -162,7 +162,7 @@ interface Thumbnail {
 async function thumbnail(pictures: Pictures, bytes: Buffer): Promise<Thumbnail | undefined> {
   const type = shownType(bytes.subarray(0, 256));
   if (!type?.startsWith('image/')) return undefined;
-  const look = await pictures.look(one(bytes), { size: bytes.length, type, avatar: true, original: false });
+  const look = await pictures.look(() => one(bytes), { size: bytes.length, type, avatar: true, original: false });
   if ('refused' in look || Math.min(look.width, look.height) < smallestSide) return undefined;
   const made = look.renditions.find(({ name }) => name === '192');
   return made && { bytes: made.bytes };

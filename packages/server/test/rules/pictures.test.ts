@@ -126,7 +126,7 @@ describe.each(engines)('pictures on %s', (engine) => {
     }
   });
 
-  test('[PI4] [3.3] bombs, pages and files of two kinds never come as pictures, or come as pictures alone', async () => {
+  test('[PI4] [3.3] bombs, pages and files of two kinds never come as pictures, or come as pictures alone', { timeout: 60_000 }, async () => {
     const { server } = place;
     const anna = await place.person();
     const zip = Buffer.concat([Buffer.from('PK\x03\x04'), Buffer.alloc(300, 1)]);
@@ -171,9 +171,9 @@ describe.each(engines)('pictures on %s', (engine) => {
     }
   });
 
-  test('[PI9] while pictures are looked at, everything else is answered', async () => {
+  test('[PI9] while pictures are looked at, everything else is answered', { timeout: 60_000 }, async () => {
     const { anna, bert, conversationId } = await place.direct();
-    const bytes = await photo(6_000, 4_000).png().toBuffer();
+    const bytes = await photo(5_000, 4_000).png().toBuffer();
     let looked = 0;
     const uploads = Array.from({ length: 6 }, async () => {
       await place.server.upload(anna, bytes);
@@ -220,7 +220,7 @@ describe.each(engines)('pictures on %s', (engine) => {
     expect(await usageOf(place, anna.id)).toBe('text'.length);
   });
 
-  test('[PI7] a person and a group get a picture of their own, square, in three sizes, and the one before goes', async () => {
+  test('[PI7] a person and a group get a picture of their own, square, in three sizes, and the one before goes', { timeout: 60_000 }, async () => {
     const { server } = place;
     const { anna, bert, conversationId } = await place.group();
     const bytes = await telling('jpeg', { width: 900, height: 600, orientation: 6 });
@@ -346,7 +346,7 @@ describe.each(engines)('pictures and time on %s', (engine) => {
       .toSorted();
   };
 
-  test('[PI6] all that was made of a picture goes with it', async () => {
+  test('[PI6] all that was made of a picture goes with it', { timeout: 60_000 }, async () => {
     const { anna, conversationId } = await place.direct();
     const file = await place.server.upload(anna, await telling('jpeg', { width: 2_000, height: 1_500 }));
     const message = await send(anna, conversationId, file);
@@ -356,7 +356,7 @@ describe.each(engines)('pictures and time on %s', (engine) => {
     await vi.waitUntil(() => stored(file).length === 0, { timeout: 20_000 });
   });
 
-  test('[PI3] an original that a crash left behind its cleaning goes with the next sweep', async () => {
+  test('[PI3] an original that a crash left behind its cleaning goes with the next sweep', { timeout: 60_000 }, async () => {
     const anna = await place.person();
     const bytes = await telling('jpeg');
     const file = await place.server.upload(anna, bytes);

@@ -115,6 +115,8 @@ describe('what is chosen', () => {
     expect(box!.width / box!.height).toBeCloseTo(640 / 360, 1);
     await bubble(noor, 'from the balcony').locator('.picture.there').waitFor();
     await own.getByRole('img', { name: /sent|delivered|read/ }).waitFor();
+    const stored = await own.locator('.picture').boundingBox();
+    expect([stored!.width, Math.round(stored!.height)]).toEqual([box!.width, Math.round(box!.height)]);
     // Words that come with a picture of themselves, as from a table, are words.
     await give(ada, 'paste', [await picture('table.png', 10, 10)], 'and words');
     await expect.poll(() => field(ada).inputValue()).toBe('and words');
@@ -187,6 +189,46 @@ describe('what is chosen', () => {
     await expect.poll(() => arrived(noor).count(), patient).toBe(3);
     await expect.poll(() => filesOf(noor), patient).toEqual(files.map(told));
     expect(await bubble(noor, 'all three').getByText('one.bin').count()).toBe(1);
+  });
+
+  test('[SF11] a video shows a picture of itself as soon as it is chosen, and the other sees it and can play it', async () => {
+    const [ada, noor] = await site.friends();
+    const recorded = await ada.page.evaluate(async () => {
+      const canvas = document.createElement('canvas');
+      [canvas.width, canvas.height] = [320, 180];
+      const pen = canvas.getContext('2d')!;
+      const recorder = new MediaRecorder(canvas.captureStream(20), { mimeType: 'video/webm' });
+      const parts: Blob[] = [];
+      recorder.ondataavailable = ({ data }) => parts.push(data);
+      const over = new Promise((resolve) => (recorder.onstop = resolve));
+      recorder.start();
+      for (let frame = 0; frame < 20; frame++) {
+        pen.fillStyle = frame % 2 ? '#1d7053' : '#8fb8a6';
+        pen.fillRect(0, 0, 320, 180);
+        await new Promise((resolve) => requestAnimationFrame(resolve));
+      }
+      recorder.stop();
+      await over;
+      const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+      return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''));
+    });
+    await give(ada, 'drop', [{ name: 'clip.webm', type: 'video/webm', bytes: Buffer.from(recorded, 'base64') }]);
+    await tray(ada).getByRole('button', { name: 'clip.webm, 1 of 1' }).locator('img').waitFor();
+    await field(ada).fill('watch');
+    await field(ada).press('Enter');
+    await bubble(noor, 'watch').locator('.video img').first().waitFor();
+    const box = await bubble(noor, 'watch').locator('.video').boundingBox();
+    expect(box!.width / box!.height).toBeCloseTo(320 / 180, 1);
+    await bubble(noor, 'watch').getByRole('button', { name: 'Play clip.webm' }).click();
+    await expect
+      .poll(
+        () =>
+          bubble(noor, 'watch')
+            .locator('video')
+            .evaluate((video: HTMLVideoElement) => video.readyState),
+        patient,
+      )
+      .toBeGreaterThan(1);
   });
 
   test('[SF9] a long text that is pasted is offered as a file', async () => {

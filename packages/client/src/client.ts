@@ -283,7 +283,7 @@ export class Client {
    * order; text that was written after one does not wait for it. `outbox` pauses it, takes it back and tries it again.
    */
   sendFile(conversationId: string, source: FileSource, options: SendFileOptions = {}): Pending {
-    const { type, text = '', ...file } = options;
+    const { type, text = '', poster, ...file } = options;
     const mediaType = mediaTypeOf(source);
     this.#typing.sent(conversationId);
     return this.#outbox.add(
@@ -293,7 +293,7 @@ export class Client {
         text,
         file: { name: nameOf(source), size: source.bytes.size, type: mediaType, ...file, state: 'waiting', sent: 0 },
       },
-      source.bytes,
+      { file: source.bytes, poster },
     );
   }
 

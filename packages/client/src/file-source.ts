@@ -23,6 +23,8 @@ export interface SendFileOptions extends Measures {
   text?: string;
   /** Leaves in a picture where it was taken. */
   original?: boolean | undefined;
+  /** A picture out of a video, to be shown for it. */
+  poster?: Blob | undefined;
 }
 
 export interface UploadOptions extends Measures {

@@ -6,7 +6,7 @@ import type { Journal } from './journal.ts';
 import type { Peers } from './peers.ts';
 import type { Store } from './store.ts';
 import type { Call } from './sync.ts';
-import { type PendingFile, type PendingWithFile, Uploads, retryAfter } from './uploads.ts';
+import { type BytesOf, type PendingFile, type PendingWithFile, Uploads, retryAfter } from './uploads.ts';
 
 export type MessageType = Exclude<Message['type'], 'system'>;
 
@@ -30,8 +30,13 @@ export interface Pending {
   order: number;
 }
 
+/** Of one message. */
+type Bytes = { [of in BytesOf]?: Blob | undefined };
+const bytesKey = (clientId: string, of: BytesOf): string => (of === 'file' ? clientId : `${clientId}/poster`);
+const bytesKeys = (clientId: string): string[] => [bytesKey(clientId, 'file'), bytesKey(clientId, 'poster')];
+
 /** What the outboxes of one storage tell each other: how an entry stands now, that the server has it as this, that it was given up. */
-type Word = { keep: Pending; bytes?: Blob } | { stored: Message; clientId: string } | { gone: string };
+type Word = { keep: Pending; bytes?: Bytes } | { stored: Message; clientId: string } | { gone: string };
 
 /** Milliseconds after which an unsent message found at start is not sent without asking. */
 export const askAfterMs = 3_600_000;
@@ -57,7 +62,7 @@ export class Outbox {
   /** Confirmed ones among the entries, as the server has them: something before them has not arrived yet. */
   readonly #stored = new Map<string, Message>();
   readonly #sleeping = new Set<() => void>();
-  /** Of files that are not sent yet. `kept` resolves when storage has them, or cannot. */
+  /** Of files that are not sent yet, by `bytesKey`. `kept` resolves when storage has them, or cannot. */
   readonly #bytes = new Map<string, { bytes: Blob; kept: Promise<void> }>();
   readonly #uploads: Uploads;
   /** Files that were gone when their message came, and are uploaded once more. */
@@ -95,8 +100,8 @@ export class Outbox {
       entries: {
         list: () => (this.#leads ? this.pending().filter(isUploading) : []),
         find: (clientId) => this.#withFile(clientId),
-        bytes: async (clientId) => {
-          const found = this.#bytes.get(clientId);
+        bytes: async (clientId, of) => {
+          const found = this.#bytes.get(bytesKey(clientId, of));
           await found?.kept;
           return found?.bytes;
         },
@@ -117,8 +122,8 @@ export class Outbox {
   }
 
   /** The bytes of a file that is not sent yet, to show it from. */
-  bytes(clientId: string): Blob | undefined {
-    return this.#bytes.get(clientId)?.bytes;
+  bytes(clientId: string, of: BytesOf = 'file'): Blob | undefined {
+    return this.#bytes.get(bytesKey(clientId, of))?.bytes;
   }
 
   /** Lets an upload rest until it is resumed, over restarts too. What waits behind it passes it. */
@@ -166,19 +171,22 @@ export class Outbox {
       if (this.#entries.has(entry.clientId)) continue;
       if (this.#isHeld(entry.conversationId, entry.clientId)) this.#journal.put(`outbox/${entry.clientId}`, undefined);
       else {
-        const kept = bytes.get(entry.clientId);
-        if (kept) this.#bytes.set(entry.clientId, { bytes: kept, kept: Promise.resolve() });
+        for (const key of bytesKeys(entry.clientId)) {
+          const kept = bytes.get(key);
+          if (kept) this.#bytes.set(key, { bytes: kept, kept: Promise.resolve() });
+        }
         const movedAt = Math.max(entry.addedAt, entry.file?.sentAt ?? 0);
         this.#keep(entry.state === 'waiting' && movedAt < tooOld ? { ...entry, state: 'asking' } : entry);
       }
     }
-    for (const clientId of bytes.keys()) if (!this.#entries.has(clientId)) void this.#journal.putBytes(clientId, undefined);
+    const wanted = new Set([...this.#entries.keys()].flatMap(bytesKeys));
+    for (const key of bytes.keys()) if (!wanted.has(key)) void this.#journal.putBytes(key, undefined);
   }
 
   /** @internal */
-  add(conversationId: string, body: { type: MessageType; text: string; file?: PendingFile }, bytes?: Blob): Pending {
+  add(conversationId: string, body: { type: MessageType; text: string; file?: PendingFile }, bytes: Bytes = {}): Pending {
     const clientId = newClientId();
-    if (bytes) this.#keepBytes(clientId, bytes);
+    this.#keepBytes(clientId, bytes);
     const entry: Pending = { clientId, conversationId, ...body, addedAt: this.#clock.now(), state: 'waiting', afterSeq: this.#shownUpTo(conversationId), order: this.#nextOrder() };
     this.#change(entry, bytes);
     // The page may be closed the next moment.
@@ -296,6 +304,8 @@ export class Outbox {
         if (refused && !refused.retryable && refused.code !== 'unauthenticated') {
           const current = this.#entries.get(clientId);
           if (current && file && (refused.code === 'not_found' || refused.code === 'incomplete') && !this.#again.has(clientId)) this.#uploadAgain(clientId);
+          // A picture that cannot be shown in place still arrives.
+          else if (current && type === 'image' && (refused.code === 'unsupported' || refused.code === 'bad_request')) this.#change({ ...current, type: 'file' });
           else if (current) this.#fail(current, refused.toBody());
           attempt = 0;
           continue;
@@ -355,7 +365,7 @@ export class Outbox {
   /** The server kept it for a day, and the message did not come. */
   #uploadAgain(clientId: string): void {
     this.#again.add(clientId);
-    this.#changeFile(clientId, { state: 'waiting', sent: 0, place: undefined, ref: undefined });
+    this.#changeFile(clientId, { state: 'waiting', sent: 0, place: undefined, posterId: undefined, ref: undefined });
     this.#uploads.pump();
   }
 
@@ -363,22 +373,25 @@ export class Outbox {
     if (entry.file && !this.#stored.has(entry.clientId)) this.#uploads.drop(entry as PendingWithFile);
   }
 
-  #keepBytes(clientId: string, bytes: Blob, write = true): void {
-    this.#bytes.set(clientId, { bytes, kept: write ? this.#journal.putBytes(clientId, bytes) : Promise.resolve() });
+  #keepBytes(clientId: string, all: Bytes, write = true): void {
+    for (const of of ['file', 'poster'] as const) {
+      const [key, bytes] = [bytesKey(clientId, of), all[of]];
+      if (bytes) this.#bytes.set(key, { bytes, kept: write ? this.#journal.putBytes(key, bytes) : Promise.resolve() });
+    }
   }
 
-  #bytesOf(clientId: string): { bytes?: Blob } {
-    const found = this.#bytes.get(clientId);
-    return found ? { bytes: found.bytes } : {};
+  #bytesOf(clientId: string): { bytes?: Bytes } {
+    const file = this.bytes(clientId);
+    return file ? { bytes: { file, poster: this.bytes(clientId, 'poster') } } : {};
   }
 
   #fail(entry: Pending, error: ErrorBody): void {
     this.#change({ ...entry, state: 'failed', error });
   }
 
-  #change(entry: Pending, bytes?: Blob): void {
+  #change(entry: Pending, bytes?: Bytes): void {
     this.#keep(entry);
-    this.#tell({ keep: entry, ...(bytes && { bytes }) });
+    this.#tell({ keep: entry, ...(bytes?.file && { bytes }) });
   }
 
   #keep(entry: Pending, write = true): void {
@@ -391,8 +404,9 @@ export class Outbox {
     this.#entries.delete(entry.clientId);
     this.#stored.delete(entry.clientId);
     this.#again.delete(entry.clientId);
-    if (entry.file) void this.#journal.putBytes(entry.clientId, undefined);
-    this.#bytes.delete(entry.clientId);
+    for (const key of entry.file ? bytesKeys(entry.clientId) : []) {
+      if (this.#bytes.delete(key)) void this.#journal.putBytes(key, undefined);
+    }
     this.#journal.put(`outbox/${entry.clientId}`, undefined);
     this.#store.touch('outbox', entry.conversationId);
   }

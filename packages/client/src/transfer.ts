@@ -1,4 +1,4 @@
-import { type FileRef, type Params, RequestError } from '@kith/protocol';
+import { type FileRef, type Params, RequestError, type Result } from '@kith/protocol';
 import type { Clock } from './clock.ts';
 import { type FileDoor, TooLargeOnTheWay } from './file-door.ts';
 import { ConnectionError } from './requests.ts';
@@ -68,7 +68,7 @@ export async function transfer({ bytes, reserve, measures, place: known }: Sendi
       await sendBytes(bytes, place, ways);
       const commit = { fileId: place.fileId, sha256: await sha256, ...measures };
       signal?.throwIfAborted();
-      return (await call('file.commit', commit)).file;
+      return (await call('file.commit', commit).catch((error: unknown) => commitWithoutPoster(error, commit, call))).file;
     } catch (error) {
       if (!place || !(error instanceof RequestError) || places === placesAtMost) throw error;
       if (error.code === 'checksum_mismatch') await door.upload(place.url, { method: 'DELETE', signal });
@@ -77,6 +77,12 @@ export async function transfer({ bytes, reserve, measures, place: known }: Sendi
       if (error.code !== 'incomplete') ways.onPlace?.((place = undefined));
     }
   }
+}
+
+/** What looked like a video is none to the server, or the picture for it is none: then it is a file without. */
+function commitWithoutPoster(error: unknown, { posterId, ...commit }: Params<'file.commit'>, call: Call): Promise<Result<'file.commit'>> {
+  if (posterId === undefined || !(error instanceof RequestError) || (error.code !== 'not_found' && error.code !== 'bad_request')) throw error;
+  return call('file.commit', commit);
 }
 
 async function sendBytes(bytes: Blob, { url }: Place, { door, pace, clock, signal, onSent }: Ways): Promise<void> {

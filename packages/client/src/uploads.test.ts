@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Message } from '@kith/protocol';
+import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type Person, type TestServer, startTestServer } from '../../server/test/harness.ts';
 import { Client, type ClientOptions, type Peers, type PendingFile, type WebSocketConstructor, isPending, memoryStorage } from './index.ts';
@@ -330,6 +331,59 @@ describe('a file on its way', () => {
     const [message, ...others] = await messages(person, notes);
     expect(others).toEqual([]);
     expect(sha(new Uint8Array(await (await two.download(message!.file!)).arrayBuffer()))).toBe(sha(bytes));
+  });
+
+  test('[UP13] a video takes the picture that stands for it along, over a restart too, and goes without where the server takes none', async () => {
+    const { person, notes } = await alone();
+    const kept = new Map<string, unknown>();
+    const mp4 = Buffer.concat([Buffer.from('\0\0\0\x18ftypisom\0\0\0\0isommp42', 'latin1'), Buffer.alloc(9_976, 7)]);
+    const picture = await sharp({ create: { width: 64, height: 36, channels: 3, background: '#8fb8a6' } })
+      .jpeg()
+      .toBuffer();
+    const first = new Client({ url: server.url, token: person.token, storage: memoryStorage(kept) });
+    const options = { width: 640, height: 360, durationMs: 1_500, poster: blob(picture, 'image/jpeg') };
+    const { clientId } = first.sendFile(notes, { name: 'a.mp4', type: 'video/mp4', bytes: blob(mp4) }, options);
+    expect(first.outbox.bytes(clientId, 'poster')?.size).toBe(picture.length);
+    await first.stop();
+    const client = await device(person, { storage: memoryStorage(kept) });
+    expect(client.outbox.bytes(clientId, 'poster')?.size).toBe(picture.length);
+    // No video to the server, and no picture.
+    client.sendFile(notes, { name: 'b.mp4', type: 'video/mp4', bytes: new Blob(['words']) }, options);
+    client.sendFile(notes, { name: 'c.mp4', type: 'video/mp4', bytes: blob(mp4) }, { ...options, poster: new Blob(['words'], { type: 'image/jpeg' }) });
+    await until(() => expect(client.outbox.pending()).toEqual([]));
+    const files = (await messages(person, notes)).map(({ file }) => file!);
+    expect(files).toMatchObject([
+      { type: 'video/mp4', width: 640, height: 360, durationMs: 1_500, preview: expect.any(String) },
+      { name: 'b.mp4', size: 5 },
+      { type: 'video/mp4', width: 640 },
+    ]);
+    expect(files[2]).not.toHaveProperty('preview');
+    expect((await client.download(files[0]!, { size: 'small' })).headers.get('content-type')).toMatch(/^image\//);
+    await until(() => expect([...kept.keys()].filter((key) => /^(?:outbox|bytes)\//.test(key))).toEqual([]));
+  });
+
+  test('[UP14] a picture keeps where it was taken only if its sender said so, and one that cannot be shown in place arrives as a file', async () => {
+    const { person, notes } = await alone();
+    const client = await device(person);
+    const picture = sharp({ create: { width: 40, height: 30, channels: 3, background: '#8fb8a6' } });
+    const bytes = await picture
+      .jpeg()
+      .withExif({ IFD3: { GPSLatitude: '48/1 8/1 0/1', GPSLatitudeRef: 'N' } })
+      .toBuffer();
+    const gps = (found: Uint8Array): boolean => Buffer.from(found).includes('Exif');
+    expect(gps(bytes)).toBe(true);
+    client.sendFile(notes, { name: 'cleaned.jpg', type: 'image/jpeg', bytes: blob(bytes) });
+    client.sendFile(notes, { name: 'whole.jpg', type: 'image/jpeg', bytes: blob(bytes) }, { original: true });
+    client.sendFile(notes, { name: 'broken.jpg', type: 'image/jpeg', bytes: blob(bytes.subarray(0, 300)) });
+    await until(() => expect(client.outbox.pending()).toEqual([]));
+    const found = await messages(person, notes);
+    expect(found.map(({ type, file }) => [type, file!.name])).toEqual([
+      ['image', 'cleaned.jpg'],
+      ['image', 'whole.jpg'],
+      ['file', 'broken.jpg'],
+    ]);
+    const downloaded = await Promise.all(found.slice(0, 2).map(async ({ file }) => new Uint8Array(await (await client.download(file!)).arrayBuffer())));
+    expect(downloaded.map(gps)).toEqual([false, true]);
   });
 
   test('[UP11] signing out leaves no bytes behind', async () => {

@@ -26,11 +26,16 @@ export interface PendingFile {
   /** When the last of them arrived, by this device's clock. */
   sentAt?: number;
   place?: Place | undefined;
+  /** Of the picture that is shown for a video, once it is at the server. */
+  posterId?: string | undefined;
   /** Once `stored`. */
   ref?: FileRef | undefined;
 }
 
 export type PendingWithFile = Pending & { file: PendingFile };
+
+/** Of a video there are two kinds of bytes: its own, and those of the picture that is shown for it. */
+export type BytesOf = 'file' | 'poster';
 
 /** What the outbox has of files and takes back about them. */
 export interface FileEntries {
@@ -38,7 +43,7 @@ export interface FileEntries {
   list(): PendingWithFile[];
   find(clientId: string): PendingWithFile | undefined;
   /** Resolves once storage keeps them, or cannot. */
-  bytes(clientId: string): Promise<Blob | undefined>;
+  bytes(clientId: string, of: BytesOf): Promise<Blob | undefined>;
   change(clientId: string, file: Partial<PendingFile>): void;
   fail(clientId: string, error: ErrorBody): void;
 }
@@ -115,7 +120,7 @@ export class Uploads {
 
   /** @returns Milliseconds after which to try again; undefined: it is decided. */
   async #attempt(clientId: string, call: Call, signal: AbortSignal, attempt: number): Promise<number | undefined> {
-    const bytes = await this.#entries.bytes(clientId);
+    const [bytes, poster] = [await this.#entries.bytes(clientId, 'file'), await this.#entries.bytes(clientId, 'poster')];
     const entry = this.#entries.find(clientId);
     if (signal.aborted || !entry) return undefined;
     const { conversationId, file } = entry;
@@ -126,19 +131,22 @@ export class Uploads {
     try {
       if (!bytes) throw new UnreadableError('Not kept.');
       change({ state: 'sending' });
+      let { posterId } = file;
+      const ways = { call, door: this.#door, pace: this.#pace, clock: this.#clock, signal };
+      if (poster && posterId === undefined) {
+        const reserve = { conversationId, clientId: `${clientId}-poster`, name: 'poster', type: poster.type };
+        posterId = (await transfer({ bytes: poster, reserve }, ways).catch(withoutPoster))?.id;
+        change({ posterId });
+      }
       const ref = await transfer(
         {
           bytes,
           reserve: { conversationId, clientId, name, ...(type !== '' && { type }), ...(original && { original }) },
-          measures: { width, height, durationMs, waveform },
+          measures: { width, height, durationMs, waveform, posterId },
           place,
         },
         {
-          call,
-          door: this.#door,
-          pace: this.#pace,
-          clock: this.#clock,
-          signal,
+          ...ways,
           onPlace: (found) => change({ place: found, sent: 0 }),
           onSent: (sent) => change({ sent, sentAt: this.#clock.now() }),
         },
@@ -191,6 +199,11 @@ export async function upload(sending: Sending, ways: Ways & { random: () => numb
 }
 
 const attemptsAtMost = 5;
+
+/** A video whose picture the server does not take goes without. */
+function withoutPoster(error: unknown): undefined {
+  if (!(error instanceof RequestError) || error.retryable || error.code === 'unauthenticated') throw error;
+}
 
 const unreadable = new RequestError('incomplete', { message: 'The file cannot be read any more. Choose it again.' });
 

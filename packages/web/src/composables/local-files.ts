@@ -29,15 +29,19 @@ export function shownPending(pending: Pending): ShownFile | undefined {
   const { name, size, width, height, durationMs, waveform } = file;
   if (!urls.has(clientId)) {
     const bytes = useClient().outbox.bytes(clientId);
-    if (bytes) keepLocal(clientId, { url: URL.createObjectURL(bytes) });
+    const poster = useClient().outbox.bytes(clientId, 'poster');
+    if (bytes) keepLocal(clientId, { url: URL.createObjectURL(bytes), ...(poster && { poster: URL.createObjectURL(poster) }) });
   }
   const found = urls.get(clientId);
   // Its bytes are lost: then its name is all there is to show.
   if (!found) return { kind: 'file', name, size, type: file.type, url: '' };
   const { bytes } = useFormat();
   const note = isUploading(pending) && file.sent > 0 ? t('upload.sent', { sent: bytes(file.sent), size: bytes(size) }) : undefined;
-  return shownLocal(type, { name, size, type: file.type, width, height, durationMs, waveform, ...(note && { note }), ...found });
+  return shownLocal(type, { name, size, type: isPlayed(file.type) ? file.type : '', width, height, durationMs, waveform, ...(note && { note }), ...found });
 }
+
+/** Of videos two kinds are played in place; others are files, as they will be on the server. */
+export const isPlayed = (type: string): boolean => !type.startsWith('video/') || type === 'video/mp4' || type === 'video/webm';
 
 export const isUploading = (pending: Pending | undefined): pending is PendingWithFile =>
   pending?.state === 'waiting' && pending.file !== undefined && pending.file.state !== 'stored';

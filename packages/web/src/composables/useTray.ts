@@ -1,7 +1,7 @@
 import { limits } from '@kith/protocol';
 import { type ShallowRef, computed, reactive, ref, shallowRef } from 'vue';
 import { t } from '../i18n.ts';
-import { keepLocal } from './local-files.ts';
+import { isPlayed, keepLocal } from './local-files.ts';
 import { type FileKind, kindOf } from './shown-file.ts';
 import { useClient } from './useClient.ts';
 import { useFormat } from './useFormat.ts';
@@ -71,8 +71,8 @@ export function useTray(conversationId: string) {
     const { name, size, type } = file;
     const as = picturesShown.has(type) ? 'image' : 'file';
     const url = URL.createObjectURL(file);
-    mine.items = [...mine.items, { key, bytes: file, name: name || t('tray.unnamed'), size, type, kind: kindOf(as, type), url }];
-    const found = measure(type, url, kindOf(as, type));
+    mine.items = [...mine.items, { key, bytes: file, name: name || t('tray.unnamed'), size, type, kind: isPlayed(type) ? kindOf(as, type) : 'file', url }];
+    const found = isPlayed(type) ? measure(type, url, kindOf(as, type)) : Promise.resolve({});
     mine.measured.set(key, found);
     void found.then((measures) => (mine.items = mine.items.map((item) => (item.key === key ? { ...item, ...measures } : item))));
   }
@@ -114,12 +114,20 @@ export function useTray(conversationId: string) {
       mine.original = false;
       problem.value = '';
       for (const [index, item] of items.entries()) {
-        const { bytes: file, name, type, kind, url, poster, width, height, durationMs } = { ...item, ...(await mine.measured.get(item.key)) };
+        const { bytes: file, name, type, kind, url, poster, posterBytes, width, height, durationMs } = { ...item, ...(await mine.measured.get(item.key)) };
         mine.measured.delete(item.key);
         const { clientId } = client.sendFile(
           conversationId,
           { name, type, bytes: file },
-          { type: kind === 'picture' ? 'image' : 'file', text: index === 0 ? caption : '', ...(original && kind === 'picture' && { original }), width, height, durationMs },
+          {
+            type: kind === 'picture' ? 'image' : 'file',
+            text: index === 0 ? caption : '',
+            ...(original && kind === 'picture' && { original }),
+            width,
+            height,
+            durationMs,
+            poster: posterBytes,
+          },
         );
         keepLocal(clientId, { url, poster });
       }

@@ -158,7 +158,7 @@ describe('a file on its way', () => {
     const three = client.sendFile(notes, { name: 'three', bytes: blob(randomBytes(1_000)) }).clientId;
     gate.go();
     await until(() => expect(stateOf(client, three)).toBe('stored'));
-    expect((await messages(person, notes)).map(({ text }) => text)).toEqual(['text']);
+    await until(async () => expect((await messages(person, notes)).map(({ text }) => text)).toEqual(['text']));
     client.outbox.pauseFile(one);
     await until(() => expect(client.outbox.pending()).toMatchObject([{ clientId: one, file: { state: 'paused' } }]));
     first = '?';
@@ -199,7 +199,7 @@ describe('a file on its way', () => {
     await until(() => expect(second.connection.at).toBe('ready'));
     second.send(notes, { text: 'meanwhile' });
     await until(async () => expect((await messages(person, notes)).map(({ text }) => text)).toEqual(['meanwhile']));
-    expect(second.outbox.pending()).toMatchObject([{ file: { state: 'paused', sent: 262_144 } }]);
+    await until(() => expect(second.outbox.pending()).toMatchObject([{ file: { state: 'paused', sent: 262_144 } }]));
     expect(again.asked).toEqual([]);
     second.outbox.resumeFile(clientId);
     await until(() => expect(second.outbox.pending()).toEqual([]));

@@ -43,9 +43,11 @@ export async function web(bench: Bench, size: Size): Promise<Outcome> {
   const server = await startKith(bench, data);
   const profile = bench.folder('profile');
   const start: number[] = [];
+  const startCpu: number[] = [];
   const opening: number[] = [];
   const again: number[] = [];
   const jerks: number[] = [];
+  const frameCpu: number[] = [];
   const longest: number[] = [];
   const heap: number[] = [];
   const heapBefore: number[] = [];
@@ -60,9 +62,11 @@ export async function web(bench: Bench, size: Size): Promise<Outcome> {
     // Takes the connection and never says a word: what is on the screen comes from the device.
     await context.routeWebSocket(/./, () => {});
     const page = await context.newPage();
+    const session = await watchCpu(page);
     await page.addInitScript(watchStart);
     await page.goto('/');
     await page.waitForFunction(() => 'painted' in globalThis);
+    startCpu.push(await cpuOf(session));
     start.push(await page.evaluate(() => (globalThis as unknown as { painted: number }).painted));
     if ((await page.locator('nav .row').count()) < size.conversations) throw new Error('Not all conversations were kept on the device.');
     await context.close();
@@ -72,13 +76,15 @@ export async function web(bench: Bench, size: Size): Promise<Outcome> {
   for (let run = 0; run < bench.runs; run++) {
     const context = await open(profile, server, me);
     const page = await context.newPage();
-    const session = await context.newCDPSession(page);
+    const session = await watchCpu(page);
     await page.goto('/');
     await page.locator(`nav a[href="/c/${long}"]`).waitFor();
     await isQuiet(page);
     heapBefore.push(await heapOf(session));
     opening.push(await openLong(page, long));
+    const before = await cpuOf(session);
     const scroll = await scrollUp(page, size.wheels);
+    frameCpu.push(((await cpuOf(session)) - before) / scroll.frames);
     jerks.push((scroll.jerks / scroll.frames) * 100);
     longest.push(scroll.longest);
     scrolled = scroll.met;
@@ -98,10 +104,12 @@ export async function web(bench: Bench, size: Size): Promise<Outcome> {
   return {
     figures: [
       { name: `start to content, ${size.conversations} conversations, no network`, unit: 'ms', values: start, of: 'kith' },
+      { name: 'processor time of the page for that', unit: 'ms', values: startCpu, of: 'kith' },
       { name: `first opening of ${size.messages} messages`, unit: 'ms', values: opening, of: 'kith' },
       { name: 'opening it again', unit: 'ms', values: again, of: 'kith' },
       { name: `frames over ${jerkMs} ms while scrolling through it`, unit: '%', values: jerks, of: 'kith' },
       { name: 'the longest of them', unit: 'ms', values: longest, of: 'kith' },
+      { name: 'processor time of the page for a frame', unit: 'ms', values: frameCpu, of: 'kith' },
       { name: 'heap before opening it', unit: 'MB', values: heapBefore, of: 'kith' },
       { name: 'heap after scrolling through it', unit: 'MB', values: heap, of: 'kith' },
       { name: 'key to painted letter, 95 % of all', unit: 'ms', values: typing, of: 'kith' },
@@ -175,6 +183,19 @@ async function isQuiet(page: Page): Promise<void> {
         idle(20);
       }),
   );
+}
+
+/** What the main thread of a page has worked, which says more than the clock where others work, too. */
+async function watchCpu(page: Page): Promise<CDPSession> {
+  const session = await page.context().newCDPSession(page);
+  await session.send('Performance.enable', { timeDomain: 'threadTicks' });
+  return session;
+}
+
+/** Milliseconds since it is watched. */
+async function cpuOf(session: CDPSession): Promise<number> {
+  const { metrics } = await session.send('Performance.getMetrics');
+  return metrics.find(({ name }) => name === 'TaskDuration')!.value * 1_000;
 }
 
 async function heapOf(session: CDPSession): Promise<number> {

@@ -294,6 +294,8 @@ export class ConfigError extends Error {
 export interface CommandLine {
   /** The first word, `start` when there is none. */
   command: string;
+  /** What the command works on, behind it. */
+  argument: string | undefined;
   help: boolean;
   version: boolean;
   config: Config;
@@ -327,6 +329,7 @@ export function readCommandLine(argv: string[], env: Record<string, string | und
   const known = new Set(entries().map(([, option]) => option.env));
   return {
     command: positionals[0] ?? 'start',
+    argument: positionals[1],
     help,
     version,
     config: help || version ? settle({} as Given) : checked(given as Given),
@@ -356,10 +359,13 @@ export function helpText(): string {
     return [`  ${[...flag, option.env].join('   ')}   [${option.shown ?? String(option.default)}]`, `      ${option.meaning}`];
   });
   return [
-    'Usage: kith [start|demo] [flags]',
+    'Usage: kith [start|demo|backup|restore|doctor] [flags]',
     '',
-    '  start   Serve (the default).',
-    '  demo    Serve a throw-away server with people and messages in it.',
+    '  start             Serve (the default).',
+    '  demo              Serve a throw-away server with people and messages in it.',
+    '  backup <folder>   Copy everything into a folder while the server goes on. Again into the same one: only what is new.',
+    '  restore <folder>  Make the data directory out of a backup, after looking at all of it.',
+    '  doctor            Look at settings, disk, database, files, clock and address, and say what to do.',
     '',
     'Settings, as flag or as environment variable (the flag wins), with the default:',
     '',

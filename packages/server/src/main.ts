@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-import { type CommandLine, ConfigError, helpText, isLoopback, readCommandLine } from './config.ts';
+import type { Backup } from './backup.ts';
+import { type CommandLine, ConfigError, helpText, isLoopback, mib, readCommandLine } from './config.ts';
 import { DatabaseError } from './db/db.ts';
 import { type Log, openLog } from './log.ts';
 import { type RunningServer, startServer, version } from './server.ts';
@@ -20,9 +21,42 @@ async function main(): Promise<void> {
       const { demoWelcome, prepareDemo } = await import('./demo.ts');
       return start({ ...line, config: await prepareDemo(line.config).catch((error: unknown) => giveUp(startProblem(error, line.config.port), 1)) }, demoWelcome);
     }
+    case 'backup': {
+      const to = requireFolder(line);
+      const { backUp } = await import('./backup.ts');
+      return print(inWords(await backUp(line.config, to).catch(saySo), `is copied to ${to}`));
+    }
+    case 'restore': {
+      const from = requireFolder(line);
+      const { restore } = await import('./backup.ts');
+      return print(inWords(await restore(line.config, from).catch(saySo), `is in ${line.config.data}`));
+    }
+    case 'doctor':
+      return doctor(line);
     default:
       giveUp(`There is no command "${line.command}". --help lists what there is.`, 2);
   }
+}
+
+function requireFolder({ command, argument }: CommandLine): string {
+  return argument ?? giveUp(`Which folder? kith ${command} <folder>`, 2);
+}
+
+const saySo = (error: unknown): never => giveUp(startProblem(error, 0), 1);
+
+function inWords({ users, conversations, messages, files, bytes, missing }: Backup, where: string): string {
+  const counts = `${users} people, ${conversations} conversations, ${messages} messages, ${files} files (${Math.ceil(bytes / mib)} MiB)`;
+  const lost = missing.length === 0 ? '' : `  The bytes of ${missing.length} files are missing: ${missing.slice(0, 5).join(', ')}\n`;
+  return `  Whole, and ${where}: ${counts}.\n${lost}`;
+}
+
+async function doctor({ config, unknownVariables }: CommandLine): Promise<void> {
+  const { examineServer } = await import('./doctor.ts');
+  const marks = { well: '✓', look: '!', broken: '✗' };
+  const found = await examineServer(config);
+  for (const name of unknownVariables) found.push({ what: 'settings', state: 'look', words: `${name} is no setting of this server. Misspelt?` });
+  for (const { what, state, words } of found) print(`  ${marks[state]} ${what}: ${words}\n`);
+  if (found.some(({ state }) => state === 'broken')) process.exitCode = 1;
 }
 
 function read(): CommandLine {

@@ -1,0 +1,108 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { examine } from './backup.ts';
+import { type Config, mib } from './config.ts';
+import { DatabaseError } from './db/db.ts';
+
+/** One thing that was looked at, and what to do where it is not well. */
+export interface Finding {
+  what: string;
+  state: 'well' | 'look' | 'broken';
+  words: string;
+}
+
+/** Milliseconds that an answer of the server itself may take. */
+const answerMs = 5_000;
+/** Milliseconds by which messages may seem to come from the future before the clock is doubted. */
+const futureMs = 120_000;
+
+/** Looks at everything that a server needs, without changing anything; beside a running server, too. */
+export async function examineServer(config: Config, now = Date.now()): Promise<Finding[]> {
+  const found: Finding[] = [];
+  const say = (what: string, state: Finding['state'], words: string): void => void found.push({ what, state, words });
+
+  say('Node', satisfies(process.versions.node) ? 'well' : 'broken', `${process.version}${satisfies(process.versions.node) ? '' : '; 24.15 or newer is needed'}`);
+  folder(config, say);
+  if (config.database === 'sqlite') await sqlite(config, now, say);
+  else await postgres(config, say);
+  if (config.publicUrl === undefined) say('address', 'well', 'this machine only; KITH_PUBLIC_URL is not set');
+  else await reach(config.publicUrl, say);
+  if (config.publicUrl !== undefined && config.trustProxy === undefined) {
+    say('proxy', 'look', 'KITH_TRUST_PROXY is not set: behind a proxy all people seem to have its address, and limits count them as one');
+  }
+  const files = openFiles();
+  if (files !== undefined && files < config.maxConnections + 500) {
+    say('open files', 'look', `the system allows ${files}, and KITH_MAX_CONNECTIONS is ${config.maxConnections}: raise LimitNOFILE or ulimit -n, or lower it`);
+  } else say('open files', 'well', files === undefined ? 'not known on this system' : String(files));
+  return found;
+}
+
+type Say = (what: string, state: Finding['state'], words: string) => void;
+
+const satisfies = (version: string): boolean => {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return major > 24 || (major === 24 && minor >= 15);
+};
+
+function folder(config: Config, say: Say): void {
+  if (!fs.existsSync(config.data)) return say('data directory', 'look', `${config.data} is not there yet; the first start makes it`);
+  try {
+    fs.accessSync(config.data, fs.constants.R_OK | fs.constants.W_OK | fs.constants.X_OK);
+  } catch {
+    return say('data directory', 'broken', `${config.data} may not be written to by this user (${process.getuid?.() ?? '?'})`);
+  }
+  const { mode } = fs.statSync(config.data);
+  if (process.platform !== 'win32' && (mode & 0o077) !== 0) say('data directory', 'look', `${config.data} can be read by other users of this machine: chmod 700`);
+  else say('data directory', 'well', config.data);
+  const { bavail, bsize } = fs.statfsSync(config.data);
+  const free = Math.floor((bavail * bsize) / mib);
+  if (free < config.diskReserve) say('disk', 'broken', `${free} MiB free, less than KITH_DISK_RESERVE (${config.diskReserve}): nothing new is stored`);
+  else if (free < config.diskReserve + config.uploadReserve) say('disk', 'look', `${free} MiB free: no uploads are taken below ${config.uploadReserve}`);
+  else say('disk', 'well', `${free} MiB free`);
+}
+
+async function sqlite(config: Config, now: number, say: Say): Promise<void> {
+  const file = path.join(config.data, 'kith.db');
+  if (!fs.existsSync(file)) return say('database', 'look', 'there is none yet; the first start makes it');
+  try {
+    const { users, messages, newestAt, missing, files, bytes } = await examine(file, path.join(config.data, 'files'));
+    say('database', 'well', `whole: ${users} people, ${messages} messages`);
+    if (missing.length === 0) say('files', 'well', `${files} with ${Math.round(bytes / mib)} MiB`);
+    else say('files', 'broken', `the bytes of ${missing.length} are missing (${missing.slice(0, 3).join(', ')}…): bring ${path.join(config.data, 'files')} back from a backup`);
+    if (newestAt > now + futureMs)
+      say('clock', 'broken', `the newest message is of ${new Date(newestAt).toISOString()}, which is still to come: is the clock of this machine right?`);
+    else say('clock', 'well', new Date(now).toISOString());
+  } catch (error) {
+    if (!(error instanceof DatabaseError)) throw error;
+    say('database', 'broken', `${error.message} Restore a backup: kith restore <folder>`);
+  }
+}
+
+async function postgres(config: Config, say: Say): Promise<void> {
+  const { openDatabase } = await import('./db/open.ts');
+  try {
+    const db = await openDatabase(config);
+    await db.close();
+    say('database', 'well', 'PostgreSQL answers, and is safe in a power cut');
+  } catch (error) {
+    say('database', 'broken', error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Does the address that people use lead here? */
+async function reach(publicUrl: string, say: Say): Promise<void> {
+  try {
+    const answer = await fetch(`${publicUrl}/healthz`, { signal: AbortSignal.timeout(answerMs), redirect: 'manual' });
+    if (answer.ok) say('address', 'well', `${publicUrl} answers`);
+    else say('address', 'broken', `${publicUrl}/healthz answers ${answer.status}: does the proxy lead to this server, and does it run?`);
+  } catch (error) {
+    const cause = (error as { cause?: { code?: string } }).cause?.code ?? (error instanceof Error ? error.name : 'unknown');
+    say('address', 'broken', `${publicUrl} cannot be reached from here (${cause}): is the server started, the name right, the certificate valid?`);
+  }
+}
+
+function openFiles(): number | undefined {
+  if (process.platform !== 'linux') return undefined;
+  const [, soft] = /Max open files\s+(\d+)/.exec(fs.readFileSync('/proc/self/limits', 'utf8')) ?? [];
+  return soft === undefined ? undefined : Number(soft);
+}

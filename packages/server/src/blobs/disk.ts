@@ -7,6 +7,8 @@ import { type Blobs, type Finished, headBytes } from './blobs.ts';
 
 /** Read at once to be hashed: small enough that hashing it holds up nobody. */
 const chunkBytes = 262_144;
+/** Bytes that may have come and not be written yet, of one upload. */
+const waitingMost = 524_288;
 /** How many bytes are written between two looks at what is free. */
 const lookEvery = 8_388_608;
 
@@ -35,17 +37,14 @@ export function openDisk(folder: string, { reserveBytes }: { reserveBytes: numbe
       const handle = await opened(incoming(id));
       try {
         if ((await handle.stat()).size !== at) throw new RequestError('incomplete');
-        let end = at;
         let looked = -Infinity;
-        for await (const chunk of source) {
-          if (end - looked >= lookEvery) {
-            await requireRoom(chunk.length);
-            looked = end;
+        return await writeBehind(source, at, async (chunks, place) => {
+          if (place - looked >= lookEvery) {
+            await requireRoom(chunks.reduce((sum, { length }) => sum + length, 0));
+            looked = place;
           }
-          await writeAll(handle, chunk, end);
-          end += chunk.length;
-        }
-        return end;
+          return writeAll(handle, chunks, place);
+        });
       } catch (error) {
         throw full.has((error as NodeJS.ErrnoException).code ?? '') ? new RequestError('storage_full') : error;
       } finally {
@@ -155,8 +154,58 @@ async function withFile<T>(file: string, work: (handle: FileHandle) => Promise<T
   }
 }
 
-async function writeAll(handle: FileHandle, chunk: Uint8Array, at: number): Promise<void> {
-  for (let done = 0; done < chunk.length;) done += (await handle.write(chunk, done, chunk.length - done, at + done)).bytesWritten;
+/**
+ * Writes while more comes in: what came during one write goes with the next. What had come when the source broke is
+ * written before that is said.
+ *
+ * @param write  Writes all of these there. @returns where they end
+ * @returns where the last one ends
+ */
+async function writeBehind(source: AsyncIterable<Uint8Array>, at: number, write: (chunks: Uint8Array[], at: number) => Promise<number>): Promise<number> {
+  let waiting: Uint8Array[] = [];
+  let [end, written] = [at, at];
+  let writing: Promise<void> | undefined;
+  let failure: { error: unknown } | undefined;
+  const writeWaiting = async (): Promise<void> => {
+    try {
+      while (waiting.length > 0) {
+        const chunks = waiting;
+        waiting = [];
+        written = await write(chunks, written);
+      }
+    } catch (error) {
+      failure = { error };
+    } finally {
+      writing = undefined;
+    }
+  };
+  try {
+    for await (const chunk of source) {
+      if (failure) break;
+      waiting.push(chunk);
+      end += chunk.length;
+      writing ??= writeWaiting();
+      if (end - written > waitingMost) await writing;
+    }
+  } finally {
+    await writing;
+  }
+  if (failure) throw failure.error;
+  return end;
+}
+
+async function writeAll(handle: FileHandle, chunks: Uint8Array[], at: number): Promise<number> {
+  let end = at;
+  for (let left = chunks; left.length > 0;) {
+    let { bytesWritten } = await handle.writev(left, end);
+    end += bytesWritten;
+    while (left[0] && left[0].length <= bytesWritten) {
+      bytesWritten -= left[0].length;
+      left = left.slice(1);
+    }
+    if (left[0]) left = [left[0].subarray(bytesWritten), ...left.slice(1)];
+  }
+  return end;
 }
 
 async function describe(handle: FileHandle): Promise<Finished> {

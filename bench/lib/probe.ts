@@ -14,6 +14,11 @@ export interface Usage {
   external: number;
   /** Milliseconds for which the loop was late at most, since stalls are watched or were last asked. */
   stall: number;
+  /**
+   * Milliseconds of processor time that the loop's thread took at most between two looks: by so much it stood still through
+   * work of its own, and not because the machine had other things to do.
+   */
+  busy: number;
   /** What keeps the loop alive: sockets, timers, ports. */
   handles: number;
 }
@@ -23,18 +28,25 @@ export type Ask = { ask: 'usage'; collect?: boolean } | { ask: 'watch'; on: bool
 /** Milliseconds between looks at the clock. */
 const lookMs = 2;
 
+/** Milliseconds of processor time that this thread has taken. */
+function threadCpu(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1_000;
+}
+
 if (isMainThread && process.send) {
-  let stall = 0;
+  let [stall, busy] = [0, 0];
   let timer: NodeJS.Timeout | undefined;
   const watch = (on: boolean): void => {
     clearInterval(timer);
-    stall = 0;
+    [stall, busy] = [0, 0];
     if (!on) return;
-    let last = performance.now();
+    let [last, lastCpu] = [performance.now(), threadCpu()];
     timer = setInterval(() => {
-      const now = performance.now();
+      const [now, cpu] = [performance.now(), threadCpu()];
       stall = Math.max(stall, now - last - lookMs);
-      last = now;
+      busy = Math.max(busy, cpu - lastCpu);
+      [last, lastCpu] = [now, cpu];
     }, lookMs);
     timer.unref();
   };
@@ -48,8 +60,8 @@ if (isMainThread && process.send) {
     }
     const { user, system } = process.cpuUsage();
     const { rss, heapUsed: heap, external } = process.memoryUsage();
-    process.send!({ cpu: user + system, rss, heap, external, stall, handles: process.getActiveResourcesInfo().length } satisfies Usage);
-    stall = 0;
+    process.send!({ cpu: user + system, rss, heap, external, stall, busy, handles: process.getActiveResourcesInfo().length } satisfies Usage);
+    [stall, busy] = [0, 0];
   });
   process.channel?.unref();
 }

@@ -1,5 +1,6 @@
 import { type Hash, createHash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { RequestError, limits } from '@kith/protocol';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Blobs } from '../blobs/blobs.ts';
@@ -27,6 +28,9 @@ interface Parts {
 /** How often slow uploads are looked for, and the milliseconds that each has before its speed counts. */
 const lookEveryMs = 5_000;
 const startMs = 10_000;
+
+/** Bytes that all uploads together take up in one turn of the loop: fifty fast ones would hold it up for tens of milliseconds. */
+const turnBytes = 1_048_576;
 
 /** Bytes of a refused body that are read all the same. */
 const forgottenBytes = 1_048_576;
@@ -192,6 +196,14 @@ export function addUploads(app: FastifyInstance, { core, blobs, pictures, config
     });
   });
 
+  const turn: { taken: number; over: Promise<void> | undefined } = { taken: 0, over: undefined };
+  /** Waits for a turn of the loop in which there is room for more. */
+  const inTurn = async (bytes: number): Promise<void> => {
+    while (turn.taken >= turnBytes) await turn.over;
+    turn.taken += bytes;
+    turn.over ??= nextTurn().then(() => void Object.assign(turn, { taken: 0, over: undefined }));
+  };
+
   /** @returns where the upload is then; undefined: the connection is gone, and nobody waits for an answer */
   const receive = async (
     own: Running,
@@ -202,6 +214,7 @@ export function addUploads(app: FastifyInstance, { core, blobs, pictures, config
     async function* bytes(): AsyncGenerator<Uint8Array> {
       for await (const chunk of raw.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
         own.bytes += chunk.length;
+        await inTurn(chunk.length);
         if (own.bytes > room) throw tooLong(upload);
         if (stopping()) throw new RequestError('busy', { message: 'This server is stopping.', retryAfterMs: 1_000 });
         checksum?.hash.update(chunk);

@@ -1,5 +1,6 @@
 import type { Config } from '../config.ts';
 import type { Database, Query } from '../db/db.ts';
+import { prepare } from '../db/prepare.ts';
 import type { PushSubscriptionsTable } from '../db/schema.ts';
 import type { PushAnswer } from './push-services.ts';
 import { type VapidKeys, makeVapidKeys } from './web-push.ts';
@@ -37,6 +38,21 @@ export function findDevice(q: Query, config: Config, now: number, sessionId: str
   return liveDevices(q, config, now).where('push_subscriptions.session_id', '=', sessionId).executeTakeFirst();
 }
 
+const findDevicesToTell = prepare((q, { conversationId, seq, now, from }: { conversationId: string; seq: number; now: number; from: string }) =>
+  q
+    .selectFrom('members')
+    .innerJoin('push_subscriptions', 'push_subscriptions.user_id', 'members.user_id')
+    .innerJoin('inbox', (on) => on.onRef('inbox.user_id', '=', 'members.user_id').onRef('inbox.conversation_id', '=', 'members.conversation_id'))
+    .select(['push_subscriptions.session_id as sessionId', 'members.user_id as userId'])
+    .where('members.conversation_id', '=', conversationId)
+    .where('members.user_id', '>=', from)
+    .where('members.state', '=', 'joined')
+    .where('inbox.read_seq', '<', seq)
+    .where('inbox.muted_until', '<=', now)
+    .orderBy('members.user_id')
+    .limit(pageSize),
+);
+
 /**
  * Devices of members that have not read up to `seq` and not muted the conversation, from a member on, by member. A page
  * may begin with what the last one ended with.
@@ -48,19 +64,7 @@ export async function devicesToTell(
   { conversationId, seq, now, from }: { conversationId: string; seq: number; now: number; from: string },
 ): Promise<{ devices: { sessionId: string; userId: string }[]; next?: string }> {
   return db.read(async (q) => {
-    const devices = await q
-      .selectFrom('members')
-      .innerJoin('push_subscriptions', 'push_subscriptions.user_id', 'members.user_id')
-      .innerJoin('inbox', (on) => on.onRef('inbox.user_id', '=', 'members.user_id').onRef('inbox.conversation_id', '=', 'members.conversation_id'))
-      .select(['push_subscriptions.session_id as sessionId', 'members.user_id as userId'])
-      .where('members.conversation_id', '=', conversationId)
-      .where('members.user_id', '>=', from)
-      .where('members.state', '=', 'joined')
-      .where('inbox.read_seq', '<', seq)
-      .where('inbox.muted_until', '<=', now)
-      .orderBy('members.user_id')
-      .limit(pageSize)
-      .execute();
+    const devices = await findDevicesToTell.all(q, { conversationId, seq, now, from });
     return devices.length < pageSize ? { devices } : { devices, next: devices.at(-1)!.userId };
   });
 }

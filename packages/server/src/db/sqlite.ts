@@ -15,6 +15,11 @@ const longestBatchMs = 40;
 /** Reads that share one view, and the milliseconds after which the others of this thread have their turn. */
 const readsAtOnce = 64;
 const turnMs = 5;
+/**
+ * Pages of the log after which it is copied into the file: 32 MiB. A message changes four pages of an index here and there, and the
+ * same ones soon again; copied after every 4 MiB, as it is by default, most would be copied only to be changed once more, with two syncs each time.
+ */
+const checkpointPages = 8_000;
 /** Milliseconds to wait for another process (a backup) that holds the file. This thread stands still meanwhile. */
 const busyMs = 250;
 const preparedStatements = 500;
@@ -91,6 +96,7 @@ function lockDirectory(dir: string): DatabaseSync {
 function openFile(file: string): DatabaseSync {
   const db = new DatabaseSync(file, { timeout: busyMs });
   db.exec('pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; pragma temp_store = memory; pragma cache_size = -32000');
+  db.exec(`pragma wal_autocheckpoint = ${checkpointPages}`);
   return db;
 }
 

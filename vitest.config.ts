@@ -36,6 +36,11 @@ export default defineConfig({
           sequence: { groupOrder: 1 },
         },
       },
+      // Two servers are compared in the same seconds, so nobody else may be at it: last, and alone.
+      {
+        extends: true,
+        test: { name: 'bench', include: ['bench/**/*.test.ts'], testTimeout: 180_000, hookTimeout: 60_000, fileParallelism: false, sequence: { groupOrder: 3 } },
+      },
     ],
   },
 });

@@ -28,7 +28,8 @@ interface Side {
 /** Each connection has so many unanswered messages: enough that there is always a batch to commit. */
 const inFlight = 2;
 
-export async function durable(bench: Bench, size: Size): Promise<Outcome> {
+/** @param latency  Also how long acknowledgements take, at half the load. */
+export async function durable(bench: Bench, size: Size, { latency = true } = {}): Promise<Outcome> {
   const sides: Record<string, Side> = {};
   const only = bench.options['only'];
   if (only !== 'spike') sides['kith'] = await openKith(bench, size.connections);
@@ -48,7 +49,7 @@ export async function durable(bench: Bench, size: Size): Promise<Outcome> {
     }
   }
   const kith = sides['kith'];
-  if (kith) {
+  if (kith && latency) {
     const half = median(rate['kith']!) / 2;
     for (let run = 0; run < bench.runs; run++) {
       const acks = await steady(kith, half, bench.small ? 1 : 4);
@@ -78,7 +79,7 @@ export async function durable(bench: Bench, size: Size): Promise<Outcome> {
         { name: `${name}: CPU per message`, unit: 'µs', values: cpu[name]!, of: name === 'kith' ? ('kith' as const) : ('floor' as const), ...(name === 'kith' && { atMost: 65 }) },
       ]),
       ...ratio,
-      ...(kith ? [{ name: 'kith: ack p99 at half that load', unit: 'ms', values: late, of: 'kith' as const, atMost: 15 }] : []),
+      ...(kith && latency ? [{ name: 'kith: ack p99 at half that load', unit: 'ms', values: late, of: 'kith' as const, atMost: 15 }] : []),
     ],
     plot: {
       kind: 'bars',

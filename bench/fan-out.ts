@@ -28,9 +28,9 @@ interface Side {
   send: (n: number) => void;
 }
 
-export async function fanOut(bench: Bench, size: Size): Promise<Outcome> {
+export async function fanOut(bench: Bench, size: Size, all = ['kith', 'ws', 'ws-batched', 'socket-io']): Promise<Outcome> {
   const only = bench.options['only'];
-  const wanted = ['kith', 'ws', 'ws-batched', 'socket-io'].filter((name) => only === undefined || only.split(',').includes(name));
+  const wanted = all.filter((name) => only === undefined || only.split(',').includes(name));
   const sides = new Map<string, Side>();
   for (const name of wanted) sides.set(name, await open(bench, name, size.sockets));
   const cpu = new Map(wanted.map((name) => [name, [] as number[]]));

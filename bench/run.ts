@@ -8,10 +8,9 @@ import { report } from './lib/report.ts';
 // `npm run bench -- <scenario>… [--runs 5] [--small] [--profile folder]`: runs scenarios and keeps what they measured in
 // bench/results. A scenario is a file beside this one that exports `scenario`; whatever other flags there are, are its own.
 
-const notScenarios = new Set(['run.ts', 'quick.test.ts']);
 const names = fs
   .readdirSync(import.meta.dirname)
-  .filter((name) => name.endsWith('.ts') && !notScenarios.has(name))
+  .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts') && name !== 'run.ts')
   .map((name) => name.slice(0, -3))
   .sort();
 const load = async (name: string): Promise<Scenario> => ((await import(pathToFileURL(path.join(import.meta.dirname, `${name}.ts`)).href)) as { scenario: Scenario }).scenario;

@@ -8,7 +8,7 @@ const reference = read('docs/reference/methods.md');
 
 /** Rules are stated as `- **MS1** …` on pages of docs/ and proven by tests named `[MS1] …`. */
 const stated = new Map(globSync('docs/*.md').flatMap((file) => [...read(file).matchAll(/^- \*\*([A-Z]{2,3}\d+)\*\* /gm)].map((match) => [match[1]!, file] as const)));
-const suites = globSync('{packages,scripts,examples,e2e,chaos}/**/*.{test,contract}.ts', { exclude: (name) => /node_modules|dist/.test(name) });
+const suites = globSync('{packages,scripts,examples,e2e,chaos,bench}/**/*.{test,contract}.ts', { exclude: (name) => /node_modules|dist/.test(name) });
 const proven = new Map(suites.flatMap((file) => [...read(file).matchAll(/[`'"(]\[([A-Z]{2,3}\d+)\] /g)].map((match) => [match[1]!, file] as const)));
 
 test('[DO1] every rule has a test that is named by it', () => {

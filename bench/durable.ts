@@ -36,7 +36,7 @@ export async function durable(bench: Bench, size: Size, { latency = true } = {})
   if (only !== 'kith') sides['spike'] = await openSpike(bench, size.connections);
   const cpu: Record<string, number[]> = { kith: [], spike: [] };
   const rate: Record<string, number[]> = { kith: [], spike: [] };
-  const late: number[] = [];
+  const late: Record<string, number[]> = { kith: [], spike: [] };
   const idle: number[] = [];
   for (let run = -1; run < bench.runs; run++) {
     for (const [name, side] of Object.entries(sides)) {
@@ -52,9 +52,11 @@ export async function durable(bench: Bench, size: Size, { latency = true } = {})
   if (kith && latency) {
     const half = median(rate['kith']!) / 2;
     for (let run = 0; run < bench.runs; run++) {
-      const acks = await steady(kith, half, bench.small ? 1 : 4);
-      late.push(quantile(acks, 0.99));
-      bench.say(`  at ${Math.round(half)}/s: ack p50 ${quantile(acks, 0.5).toFixed(1)} ms, p99 ${late.at(-1)!.toFixed(1)} ms`);
+      for (const [name, side] of Object.entries(sides)) {
+        const acks = await steady(side, half, bench.small ? 1 : 4);
+        late[name]!.push(quantile(acks, 0.99));
+        bench.say(`  ${name.padEnd(8)} at ${Math.round(half)}/s: ack p50 ${quantile(acks, 0.5).toFixed(1)} ms, p99 ${late[name]!.at(-1)!.toFixed(1)} ms`);
+      }
     }
   }
   for (const { program, wires } of Object.values(sides)) {
@@ -79,7 +81,13 @@ export async function durable(bench: Bench, size: Size, { latency = true } = {})
         { name: `${name}: CPU per message`, unit: 'µs', values: cpu[name]!, of: name === 'kith' ? ('kith' as const) : ('floor' as const), ...(name === 'kith' && { atMost: 65 }) },
       ]),
       ...ratio,
-      ...(kith && latency ? [{ name: 'kith: ack p99 at half that load', unit: 'ms', values: late, of: 'kith' as const, atMost: 15 }] : []),
+      ...(kith && latency ? names : []).map((name) => ({
+        name: `${name}: ack p99 at half the load of kith`,
+        unit: 'ms',
+        values: late[name]!,
+        of: name === 'kith' ? ('kith' as const) : ('floor' as const),
+        ...(name === 'kith' && { atMost: 15 }),
+      })),
     ],
     plot: {
       kind: 'bars',

@@ -23,7 +23,7 @@ import { type Call, Sync } from './sync.ts';
 import { Timeline } from './timeline.ts';
 import { Pace } from './transfer.ts';
 import { Typing } from './typing.ts';
-import { upload } from './uploads.ts';
+import { type PendingFile, upload } from './uploads.ts';
 import { type ConversationView, Views } from './views.ts';
 
 export interface ClientOptions {
@@ -298,6 +298,16 @@ export class Client {
   }
 
   /**
+   * Sends what a message says, or the file it has, once more: to somebody else, without its bytes travelling again.
+   *
+   * @returns The client id.
+   */
+  forward(conversationId: string, { type, text, file }: Pick<Message, 'type' | 'text' | 'file'>): string {
+    if (type === 'system') throw new TypeError('Lines of the system are nobody’s to send.');
+    return this.#outbox.add(conversationId, { type, text, ...(file && { file: atServer(file) }) }).clientId;
+  }
+
+  /**
    * Uploads a file that no message carries yet: a picture of oneself, one to forward. What nothing uses within a day goes.
    *
    * @throws RequestError the server refused; ConnectionError it could not be reached several times; the reason of `signal`
@@ -504,6 +514,12 @@ export class Client {
     this.#typing.clear();
     this.#emitted = undefined;
   }
+}
+
+/** A file that need not go up any more. */
+function atServer(ref: FileRef): PendingFile {
+  const { name, size, type, width, height, durationMs, waveform } = ref;
+  return { name, size, type, width, height, durationMs, waveform, state: 'stored', sent: size, ref };
 }
 
 /** Entities at the top of a result: `{message}`, `{friend}`, `{members: […]}`. */

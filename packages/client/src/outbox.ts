@@ -303,7 +303,8 @@ export class Outbox {
         const refused = error instanceof RequestError ? error : undefined;
         if (refused && !refused.retryable && refused.code !== 'unauthenticated') {
           const current = this.#entries.get(clientId);
-          if (current && file && (refused.code === 'not_found' || refused.code === 'incomplete') && !this.#again.has(clientId)) this.#uploadAgain(clientId);
+          if (current && file && this.#bytes.has(clientId) && (refused.code === 'not_found' || refused.code === 'incomplete') && !this.#again.has(clientId))
+            this.#uploadAgain(clientId);
           // A picture that cannot be shown in place still arrives.
           else if (current && type === 'image' && (refused.code === 'unsupported' || refused.code === 'bad_request')) this.#change({ ...current, type: 'file' });
           else if (current) this.#fail(current, refused.toBody());

@@ -571,6 +571,25 @@ describe('without a message', () => {
     await expect(client.upload({ name: 'x', bytes: new Blob(['x']) }, { signal: given.signal })).rejects.toThrow('Changed my mind.');
   });
 
+  test('[UP15] forwarded, a file and a text are in the other conversation without bytes going up; of one that is gone it says so', async () => {
+    const { person, notes } = await alone();
+    const gate = new Gate();
+    const client = await device(person, { fetch: gate.fetch });
+    const { conversation: club } = await server.call('conversation.create', { title: 'Club', memberIds: [] }, person.token);
+    client.sendFile(notes, { name: 'plan.bin', bytes: blob(randomBytes(1_000)) }, { text: 'look' });
+    await until(async () => expect(await messages(person, notes)).toHaveLength(1));
+    const [original] = await messages(person, notes);
+    const { length } = gate.asked;
+    client.forward(club.id, original!);
+    client.forward(club.id, { type: 'text', text: 'words' });
+    await until(async () => expect(await messages(person, club.id)).toMatchObject([{ type: 'file', text: 'look', file: original!.file }, { text: 'words' }]));
+    expect(gate.asked.slice(length)).toEqual([]);
+    for (const { id } of [...(await messages(person, notes)), ...(await messages(person, club.id))]) await client.recall(id);
+    const clientId = client.forward(club.id, original!);
+    await until(() => expect(client.outbox.pending()).toMatchObject([{ clientId, state: 'failed', error: { code: 'not_found' } }]));
+    expect(() => client.forward(club.id, { type: 'system', text: '' })).toThrow(TypeError);
+  });
+
   test('[UP12] the SHA-256 is that of the bytes, in any parts, also where the platform has none', async () => {
     for (const length of [0, 1, 55, 56, 63, 64, 65, 119, 120, 1_000, 300_000]) {
       const bytes = randomBytes(length);

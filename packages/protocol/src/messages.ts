@@ -75,10 +75,10 @@ export const messageMethods = {
     { rate: 'sync' },
   ),
   'message.media': method(
-    'What was shared in a conversation: pictures and videos, other files, spoken messages, or links. From the newest on, or before a seq.',
-    z.strictObject({ conversationId, kind: z.enum(['media', 'files', 'voice', 'links']), before: z.optional(f.seq), limit: f.pageLimit }),
-    /** Descending by seq. `before`: whether there are older ones. */
-    z.object({ messages: z.array(message), before: z.boolean() }),
+    'What was shared in a conversation: pictures and videos, other files, spoken messages, or links. The newest, or those before or after a seq.',
+    z.strictObject({ conversationId, kind: z.enum(['media', 'files', 'voice', 'links']), before: z.optional(f.seq), after: z.optional(f.seq), limit: f.pageLimit }),
+    /** Descending by seq. `more`: whether there are others in the direction that was asked for. */
+    z.object({ messages: z.array(message), more: z.boolean() }),
     { rate: 'sync' },
   ),
 };

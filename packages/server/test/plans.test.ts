@@ -76,14 +76,14 @@ describe.each(engines)('plans on %s', (engine) => {
     {
       what: 'the links of a conversation',
       by: 'message.media',
-      sql: /from "messages" where .*"link_url" is not null order by "seq" desc/,
+      sql: /from "messages" where .*"link_url" is not null order by "seq" (?:desc|asc)/,
       table: 'messages',
       index: 'messages_conversation_link',
     },
     {
       what: 'the files of a conversation',
       by: 'message.media',
-      sql: /from "messages" where .*"shared" = .* order by "seq" desc/,
+      sql: /from "messages" where .*"shared" = .* order by "seq" (?:desc|asc)/,
       table: 'messages',
       index: 'messages_shared',
     },
@@ -165,6 +165,7 @@ async function readEverything(stage: Stage): Promise<void> {
   await bert.ask('message.history', { conversationId, at: 0 });
   await bert.ask('message.media', { conversationId, kind: 'links' });
   await bert.ask('message.media', { conversationId, kind: 'media', before: 4 });
+  await bert.ask('message.media', { conversationId, kind: 'media', after: 4 });
   await bert.ask('member.list', { conversationId });
   await bert.ask('member.list', { conversationId, after: anna.id, limit: 2 });
   await bert.ask('member.list', { conversationId, userIds: [anna.id] });

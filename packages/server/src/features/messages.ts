@@ -86,21 +86,24 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
     });
   },
 
-  async 'message.media'(context, { conversationId, kind, before = Number.MAX_SAFE_INTEGER, limit = 50 }) {
+  async 'message.media'(context, { conversationId, kind, before, after, limit = 50 }) {
+    if (before !== undefined && after !== undefined) throw new RequestError('bad_request', { path: 'params', message: 'params: one of before, after' });
     return context.read(async (q) => {
       await requireMember(q, conversationId, context.userId);
       const rows = await q
         .selectFrom('messages')
         .selectAll()
         .where('conversation_id', '=', conversationId)
-        .where('seq', '<', before)
+        .$if(before !== undefined, (query) => query.where('seq', '<', before!))
+        .$if(after !== undefined, (query) => query.where('seq', '>', after!))
         .$if(kind === 'links', (query) => query.where('link_url', 'is not', null))
         .$if(kind !== 'links', (query) => query.where('shared', '=', kind as 'media'))
-        .orderBy('seq', 'desc')
+        .orderBy('seq', after === undefined ? 'desc' : 'asc')
         .limit(limit + 1)
         .execute();
       const found = withinPage(rows.slice(0, limit));
-      return { messages: found.map(toMessage), before: found.length < rows.length };
+      const messages = found.map(toMessage);
+      return { messages: after === undefined ? messages : messages.reverse(), more: found.length < rows.length };
     });
   },
 };

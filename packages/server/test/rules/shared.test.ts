@@ -11,9 +11,9 @@ describe.each(engines)('what a conversation shares, on %s', (engine) => {
     const { anna, bert, conversationId } = await place.direct();
     const send = async (type: 'text' | 'emoji' | 'image' | 'file', text: string, fileId?: string): Promise<number> =>
       (await anna.call('message.send', { conversationId, clientId: clientId(), type, text, ...(fileId !== undefined && { fileId }) })).message.seq;
-    const list = async (kind: 'media' | 'files' | 'voice' | 'links', more: { before?: number; limit?: number } = {}) => {
-      const { messages, before } = await bert.call('message.media', { conversationId, kind, ...more });
-      return { seqs: messages.map(({ seq }) => seq), before };
+    const list = async (kind: 'media' | 'files' | 'voice' | 'links', where: { before?: number; after?: number; limit?: number } = {}) => {
+      const { messages, more } = await bert.call('message.media', { conversationId, kind, ...where });
+      return { seqs: messages.map(({ seq }) => seq), more };
     };
     const picture = await place.server.upload(anna, png, { name: 'a.png' });
     const [video, text] = [await place.server.upload(anna, mp4, { name: 'a.mp4' }), await place.server.upload(anna, Buffer.from('abc'), { name: 'a.txt' })];
@@ -23,13 +23,16 @@ describe.each(engines)('what a conversation shares, on %s', (engine) => {
     await send('text', 'mailto:anna@kith.example');
     await send('emoji', '🍁');
     const links = [pictures[0]!, await send('text', 'see https://kith.example/'), await send('text', '> [here](http://kith.example/a)')];
-    expect(await list('media')).toEqual({ seqs: pictures.toReversed(), before: false });
-    expect(await list('files')).toEqual({ seqs: files.toReversed(), before: false });
-    expect(await list('links')).toEqual({ seqs: links.toReversed(), before: false });
-    expect(await list('voice')).toEqual({ seqs: [], before: false });
-    expect(await list('media', { limit: 1 })).toEqual({ seqs: [pictures[1]], before: true });
-    expect(await list('media', { limit: 1, before: pictures[1]! })).toEqual({ seqs: [pictures[0]], before: false });
-    expect(await list('media', { before: 1 })).toEqual({ seqs: [], before: false });
+    expect(await list('media')).toEqual({ seqs: pictures.toReversed(), more: false });
+    expect(await list('files')).toEqual({ seqs: files.toReversed(), more: false });
+    expect(await list('links')).toEqual({ seqs: links.toReversed(), more: false });
+    expect(await list('voice')).toEqual({ seqs: [], more: false });
+    expect(await list('media', { limit: 1 })).toEqual({ seqs: [pictures[1]], more: true });
+    expect(await list('media', { limit: 1, before: pictures[1]! })).toEqual({ seqs: [pictures[0]], more: false });
+    expect(await list('media', { before: 1 })).toEqual({ seqs: [], more: false });
+    expect(await list('links', { after: links[0]! })).toEqual({ seqs: links.slice(1).toReversed(), more: false });
+    expect(await list('links', { after: 0, limit: 2 })).toEqual({ seqs: links.slice(0, 2).toReversed(), more: true });
+    await expect(list('links', { after: 1, before: 5 })).rejects.toMatchObject({ code: 'bad_request' });
   });
 
   test('[MS13] what is edited is found as what it is then, what is recalled no more', async () => {
@@ -52,8 +55,8 @@ describe.each(engines)('what a conversation shares, on %s', (engine) => {
     const text = `https://kith.example/ ${'字'.repeat(7_970)}`;
     for (let n = 0; n < 12; n++) await anna.say(conversationId, text);
     const first = await anna.call('message.media', { conversationId, kind: 'links' });
-    expect([first.messages.length, first.before]).toEqual([10, true]);
+    expect([first.messages.length, first.more]).toEqual([10, true]);
     const rest = await anna.call('message.media', { conversationId, kind: 'links', before: first.messages.at(-1)!.seq });
-    expect([rest.messages.length, rest.before]).toEqual([2, false]);
+    expect([rest.messages.length, rest.more]).toEqual([2, false]);
   });
 });

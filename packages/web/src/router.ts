@@ -41,6 +41,7 @@ export const router = createRouter({
           children: [
             { path: '', name: 'chat', component: { render: () => null } },
             { path: 'details', name: 'details', component: () => import('./views/DetailsPane.vue') },
+            { path: 'shared', name: 'shared', component: () => import('./views/SharedPane.vue') },
           ],
         },
         { path: 'contacts', name: 'contacts', components: { list: () => import('./views/ContactList.vue'), default: NothingOpen }, meta: { tab: 'contacts', pane: 'list' } },

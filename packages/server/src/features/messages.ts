@@ -102,8 +102,7 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
         .limit(limit + 1)
         .execute();
       const found = withinPage(rows.slice(0, limit));
-      const messages = found.map(toMessage);
-      return { messages: after === undefined ? messages : messages.reverse(), more: found.length < rows.length };
+      return { messages: (after === undefined ? found : found.reverse()).map(toMessage), more: found.length < rows.length };
     });
   },
 };

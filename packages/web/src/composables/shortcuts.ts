@@ -4,7 +4,7 @@ export type Keys = string;
 interface Shortcut {
   /** Its words are at `shortcuts.<name>`. */
   name: string;
-  group: 'go' | 'write' | 'read';
+  group: 'go' | 'write' | 'read' | 'view';
   keys: readonly Keys[];
 }
 
@@ -31,6 +31,8 @@ const ofPlaces: readonly Shortcut[] = [
   { name: 'emoji', group: 'write', keys: [':'] },
   { name: 'walk', group: 'read', keys: ['ArrowUp', 'ArrowDown'] },
   { name: 'menu', group: 'read', keys: ['shift+F10'] },
+  { name: 'turn', group: 'view', keys: ['ArrowLeft', 'ArrowRight'] },
+  { name: 'zoom', group: 'view', keys: ['Plus', '-', '0'] },
 ];
 
 /** All that there are, as the sheet lists them. */
@@ -52,7 +54,18 @@ export function isPressed(keys: Keys, event: KeyboardEvent): boolean {
 /** Would it be a letter in a field? */
 export const isLetter = (keys: Keys): boolean => keys.length === 1;
 
-const marks: Record<string, string> = { ArrowUp: '↑', ArrowDown: '↓', Escape: 'Esc', mod: apple ? '⌘' : 'Ctrl', alt: apple ? '⌥' : 'Alt', shift: apple ? '⇧' : 'Shift' };
+const marks: Record<string, string> = {
+  ArrowUp: '↑',
+  ArrowDown: '↓',
+  ArrowLeft: '←',
+  ArrowRight: '→',
+  Plus: '+',
+  '-': '−',
+  Escape: 'Esc',
+  mod: apple ? '⌘' : 'Ctrl',
+  alt: apple ? '⌥' : 'Alt',
+  shift: apple ? '⇧' : 'Shift',
+};
 
 /** What stands on the keys. */
 export const caps = (keys: Keys): string[] => keys.split('+').map((key) => marks[key] ?? (key.length === 1 ? key.toUpperCase() : key));

@@ -21,6 +21,8 @@ export interface ShownFile {
   preview?: string;
   width?: number;
   height?: number;
+  /** It moves; its smaller pictures do not. */
+  animated?: boolean;
   durationMs?: number;
   waveform?: readonly number[];
   /** Stands in the place of the size. */

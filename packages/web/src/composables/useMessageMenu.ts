@@ -1,4 +1,5 @@
-import type { Conversation, Member, Message } from '@kith/protocol';
+import { fileUrl } from '@kith/client';
+import type { Conversation, FileRef, Member, Message } from '@kith/protocol';
 import { t } from '../i18n.ts';
 import { useChangeLimit } from './useChangeLimit.ts';
 import { removePreview } from './useLinkPreviews.ts';
@@ -14,6 +15,7 @@ export interface MessageActions {
   recall: (message: Message) => void;
   hide: (message: Message) => void;
   tell: (message: Message) => void;
+  forward: (message: Message) => void;
 }
 export interface MessagePlace {
   conversation: Conversation;
@@ -42,7 +44,9 @@ export function useMessageMenu(does: MessageActions) {
 
     const items: MenuItem[] = [];
     if (selected) items.push({ label: t('message.copySelected'), icon: 'copy', run: () => copy(selected) });
-    items.push({ label: t('message.copy'), icon: 'copy', run: () => copy(message.text) });
+    if (message.text) items.push({ label: t('message.copy'), icon: 'copy', run: () => copy(message.text) });
+    items.push({ label: t('forward.action'), icon: 'forward', run: () => does.forward(message) });
+    if (message.file) items.push({ label: t('file.download'), icon: 'download', run: () => download(message.file!) });
     // A finger that rests opened this menu; here is what it would have done.
     if (words && isTouch()) items.push({ label: t('message.select'), icon: 'text', run: () => getSelection()?.selectAllChildren(words) });
     if (own && inTime && where.mayWrite) items.push({ label: t('message.edit'), icon: 'pencil', hint: timeLeft(left), run: () => does.edit(message) });
@@ -54,6 +58,13 @@ export function useMessageMenu(does: MessageActions) {
     const { read, of } = where.readBy;
     openAt(event, { label: t('message.actions'), note: own && of > 1 ? t('message.readBy', { n: read, of }) : undefined, items });
   };
+}
+
+/** As a click on a link that saves what it leads to. */
+function download(file: FileRef): void {
+  const link = document.createElement('a');
+  Object.assign(link, { href: fileUrl(file), download: file.name });
+  link.click();
 }
 
 /** The part of these words that is selected; empty where nothing is, or more than them. */

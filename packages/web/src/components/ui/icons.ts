@@ -67,6 +67,8 @@ export const icons = {
   camera: outline('M3 7.2c0-.9.7-1.6 1.6-1.6h1.9l1.2-1.8h4.6l1.2 1.8h1.9c.9 0 1.6.7 1.6 1.6v7c0 .9-.7 1.6-1.6 1.6H4.6c-.9 0-1.6-.7-1.6-1.6v-7Z', [10, 10.4, 2.8]),
   pause: { outline: [], solid: ['M6.2 4.8h2.6v10.4H6.2zM11.2 4.8h2.6v10.4h-2.6z'] },
   download: outline('M10 3.4v9M6.2 9l3.8 3.8L13.8 9M3.8 16.4h12.4'),
+  minus: outline('M4 10h12'),
+  goTo: outline('M16 4.4v5.2c0 1.6-1.2 2.8-2.8 2.8H4.4', 'm8 8.6-3.8 3.8L8 16.2'),
   forward: outline('m12 5 4.4 4.2-4.4 4.2', 'M16.2 9.2H9.8c-3.4 0-6 2-6 5.6'),
 } satisfies Record<string, IconShapes>;
 

@@ -1,3 +1,4 @@
+import sharp from 'sharp';
 import type { Person } from '../packages/server/test/harness.ts';
 import { type Site, password } from './people.ts';
 
@@ -34,6 +35,22 @@ export async function makeWorld({ server }: Site): Promise<World> {
   const { conversation: group } = await server.call('conversation.create', { title: 'Weekend walk', memberIds: [noor.id, ming.id] }, ada.token);
   await say(noor, group.id, 'I bring tea.');
   await say(ada, group.id, '> I bring tea.\n\nAnd I the cake:\n\n1. lemon\n2. poppy seed\n\n`cake --bake`');
+  const bytes = await sharp({ create: { width: 900, height: 600, channels: 3, background: '#7fa38a' } })
+    .png()
+    .toBuffer();
+  for (const [type, name] of [
+    ['image', 'lake.png'],
+    ['image', 'hills.png'],
+    ['file', 'Route 3.png'],
+  ] as const) {
+    const file = await server.upload(noor, bytes, { name });
+    await server.call(
+      'message.send',
+      { conversationId: group.id, clientId: `world-message-${++id}`, type, text: name === 'hills.png' ? 'Up there!' : '', fileId: file.id },
+      noor.token,
+    );
+  }
+  await say(noor, group.id, 'The map: https://example.org/map');
   for (const conversationId of [withNoor, group.id]) await server.call('read.mark', { conversationId, seq: 1_000 }, ada.token);
   const { rooms } = await server.call('room.list', {}, ada.token);
   const lobby = rooms[0]!.conversation.id;

@@ -172,6 +172,21 @@ const screens: { name: string; path: () => string; ready: string; open?: (page: 
   { name: 'group', path: () => world.paths.group, ready: '.msg' },
   { name: 'room', path: () => world.paths.lobby, ready: '.msg' },
   { name: 'details', path: () => `${world.paths.group}/details`, ready: 'aside' },
+  { name: 'shared: media', path: () => `${world.paths.group}/shared`, ready: 'aside .grid button' },
+  { name: 'shared: files', path: () => `${world.paths.group}/shared?of=files`, ready: 'aside a.file' },
+  { name: 'shared: voice', path: () => `${world.paths.group}/shared?of=voice`, ready: 'aside .none' },
+  { name: 'shared: links', path: () => `${world.paths.group}/shared?of=links`, ready: 'aside a.link-line' },
+  { name: 'lightbox', path: () => `${world.paths.group}/shared`, ready: 'aside .grid button', open: openPicture },
+  {
+    name: 'forward',
+    path: () => `${world.paths.group}/shared`,
+    ready: 'aside .grid button',
+    open: async (page) => {
+      await openPicture(page);
+      await page.locator('dialog.lightbox header button').nth(-2).click();
+      await page.getByRole('dialog').getByRole('checkbox').first().waitFor();
+    },
+  },
   { name: 'contacts', path: () => '/contacts', ready: 'a.line' },
   { name: 'person', path: () => `/contacts/${world.noor.id}`, ready: 'main h1' },
   { name: 'rooms', path: () => '/rooms', ready: '.rows li' },
@@ -195,6 +210,11 @@ const screens: { name: string; path: () => string; ready: string; open?: (page: 
     open: (page) => page.keyboard.press('Control+/').then(() => page.getByRole('dialog').locator('dt').first().waitFor()),
   },
 ];
+
+async function openPicture(page: Page): Promise<void> {
+  await page.locator('aside .grid button').first().click();
+  await page.locator('dialog.lightbox .frame img.there').first().waitFor();
+}
 
 async function visit(page: Page, screen: (typeof screens)[number]): Promise<void> {
   await page.goto(screen.path());

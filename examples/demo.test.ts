@@ -24,6 +24,16 @@ test('[DM1] the demo is a whole server: everybody listed can sign in and finds p
     expect(inbox.length).toBeGreaterThan(4);
     expect(entities.filter((it) => it.kind === 'friend' && it.state === 'friends').length).toBeGreaterThan(2);
     if (handle !== 'lin') continue;
+    const kinds = ['media', 'files', 'voice', 'links'] as const;
+    const shared = await Promise.all(
+      kinds.map(async (kind) =>
+        (await Promise.all(inbox.map(({ conversationId }) => server.call('message.media', { conversationId, kind }, token)))).flatMap(({ messages }) => messages),
+      ),
+    );
+    expect(shared.map(({ length }) => length)).toEqual([4, 1, 1, 1]);
+    for (const { file } of shared[0]!) expect(file).toMatchObject({ width: expect.any(Number), preview: expect.any(String) });
+    expect(shared[2]![0]!.file).toMatchObject({ type: 'audio/wav', durationMs: 12_000 });
+    expect((await server.download({ token: token! }, shared[0]![0]!.file!.id)).status).toBe(200);
     expect(user.operator).toBe(true);
     expect(entities.filter((it) => it.kind === 'friend' && it.state === 'incoming')).toHaveLength(2);
     expect(inbox.filter((it) => it.pinnedAt > 0)).toHaveLength(3);

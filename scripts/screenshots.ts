@@ -142,6 +142,28 @@ const scenes: Record<string, (stage: Stage) => Promise<unknown>> = {
     await page.keyboard.press('Control+/');
     await page.getByRole('dialog').locator('dt').first().waitFor();
   },
+  'details-shared': async ({ page, chat, say }) => {
+    await chat('秋游');
+    await page.getByRole('button', { name: say.details }).click();
+    await page.locator('aside a[href$="/shared"]').click();
+    await page.locator('aside .grid img').first().waitFor();
+  },
+  'details-files': async ({ page, chat }) => {
+    await chat('Noor');
+    await page.goto(`${new URL(page.url()).pathname}/shared?of=files`);
+    await page.locator('aside .file').first().waitFor();
+  },
+  lightbox: async ({ page, chat }) => {
+    await chat('秋游');
+    await page.locator('.msg button.open').last().click();
+    await page.locator('dialog.lightbox .frame img.there').first().waitFor();
+  },
+  forward: async ({ page, chat }) => {
+    await chat('秋游');
+    await page.locator('.msg button.open').last().click();
+    await page.locator('dialog.lightbox header button').nth(-2).click();
+    await page.locator('dialog.lightbox ~ dialog [role=checkbox]').first().click();
+  },
   'new-conversation': async ({ page }) => {
     await page.goto('/new');
     await page.getByRole('checkbox').first().click();

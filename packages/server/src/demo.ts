@@ -1,10 +1,19 @@
 import fs from 'node:fs';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 import { setTimeout as passed } from 'node:timers/promises';
-import { type MethodName, type Params, type Reply, type Result, isEmojiText } from '@kith/protocol';
+import { type FileRef, type MethodName, type Params, type Reply, type Result, isEmojiText } from '@kith/protocol';
+import type { Blobs } from './blobs/blobs.ts';
+import { openDisk } from './blobs/disk.ts';
 import { type Config, configWith } from './config.ts';
 import type { Core, Identity } from './core/core.ts';
 import { openCore } from './core/open.ts';
+import { type SceneName, drawScene, hum, paper } from './demo-files.ts';
+import { shownType } from './http/file-types.ts';
+import { keepPicture } from './http/renditions.ts';
+import { openLog } from './log.ts';
+import type { Pictures } from './pictures/pictures.ts';
+import { openPictures } from './pictures/pool.ts';
 
 /** The password of everybody in the demo. */
 export const demoPassword = 'autumn-trip';
@@ -41,7 +50,7 @@ export async function seedDemo(data: string, now = Date.now()): Promise<void> {
   const draft = fs.mkdtempSync(path.join(parent, '.demo-'));
   try {
     const stage = await openStage(draft, now);
-    await play(stage);
+    await play(stage).finally(() => stage.pictures.close());
     await stage.core.close();
     fs.rmSync(data, { recursive: true, force: true });
     fs.renameSync(draft, data);
@@ -54,6 +63,8 @@ export async function seedDemo(data: string, now = Date.now()): Promise<void> {
 
 interface Stage {
   core: Core;
+  blobs: Blobs;
+  pictures: Pictures;
   /** Who is who, by user name. */
   people: Map<string, Identity>;
   /** Moves the clock. @param when  `-2 21:48`: two days ago at that time; `35m`: minutes ago. */
@@ -69,6 +80,8 @@ async function openStage(data: string, now: number): Promise<Stage> {
   const people = new Map<string, Identity>();
   return {
     core,
+    blobs: openDisk(path.join(data, 'files'), { reserveBytes: 0 }),
+    pictures: openPictures({ log: openLog({ logLevel: 'silent' }), processes: 1 }),
     people,
     at: (when) => (time = momentOf(when, now)),
     async call(who, method, params) {
@@ -114,6 +127,30 @@ async function group(stage: Stage, owner: string, title: string, avatar: string,
   return conversation.id;
 }
 
+type Made = { name: string; bytes: Buffer; durationMs?: number; waveform?: number[] };
+
+/** What a line sends besides words: `[image lake 湖边.png]`, `[file plan.pdf 1400]` with its kilobytes, `[voice 42]` with its seconds. */
+function make(kind: string, about: string): Made {
+  const [first = '', ...rest] = about.split(' ');
+  if (kind === 'voice') return { name: 'voice.wav', ...hum(Number(first)) };
+  if (kind === 'image') return { name: rest.join(' '), bytes: drawScene(first as SceneName) };
+  const name = [first, ...rest.slice(0, -1)].join(' ');
+  return { name, bytes: paper(name, Number(rest.at(-1)) * 1_000) };
+}
+
+/** As an upload ends at a gateway: bytes in the store, pictures looked at, the core told. */
+async function upload(stage: Stage, who: string, { name, bytes, ...measures }: Made): Promise<FileRef> {
+  const { core, blobs, pictures } = stage;
+  const { fileId } = await stage.call(who, 'file.reserve', { name, size: bytes.length });
+  await blobs.append(fileId, 0, Readable.from([bytes]));
+  const { sha256, head } = await blobs.finish(fileId);
+  const type = shownType(head);
+  const reserved = (await core.findUpload(stage.people.get(who)!, fileId))!;
+  const picture = type?.startsWith('image/') ? await keepPicture({ blobs, pictures }, fileId, reserved, type) : undefined;
+  await core.fileStored(fileId, { sha256, type, ...(picture && { picture }) });
+  return (await stage.call(who, 'file.commit', { fileId, sha256, ...measures })).file;
+}
+
 let sent = 0;
 
 /**
@@ -128,12 +165,17 @@ async function tell(stage: Stage, conversationId: string, readers: string[], scr
     const [, when, who, said] = /^\s*(-\d+ \d\d:\d\d|\d+m) ([a-z]+): (.+)$/.exec(line) ?? [];
     if (!when || !who || !said) throw new Error(`The demo cannot read this line: ${line}`);
     stage.at(when);
-    const text = said.replaceAll('\\n', '\n');
+    const [, kind, about, words = ''] = /^\[(image|file|voice) ([^\]]+)\] ?(.*)$/.exec(said) ?? [];
+    const text = (kind ? words : said).replaceAll('\\n', '\n');
+    const file = kind ? await upload(stage, who, make(kind, about!)) : undefined;
+    // Where pictures cannot be looked at, they are files.
+    const type = kind === 'image' && file?.width === undefined ? 'file' : (kind as 'image' | 'file' | 'voice' | undefined);
     const { message } = await stage.call(who, 'message.send', {
       conversationId,
       clientId: `demo-${String(++sent).padStart(6, '0')}`,
-      type: isEmojiText(text) ? 'emoji' : 'text',
+      type: type ?? (isEmojiText(text) ? 'emoji' : 'text'),
       text,
+      ...(file && { fileId: file.id }),
     });
     messageIds.push(message.id);
     last = message.seq;
@@ -260,6 +302,7 @@ async function trip(stage: Stage): Promise<void> {
     -2 13:31 tomas: Then I do have one opinion about food: Lin cooks.
     -1 21:48 mei: 民宿的链接，我觉得这家不错，有壁炉，也能带狗。\\nhttps://lakehouse-stay.example/autumn
     -1 21:50 mei: 步行 6 分钟到观景台，早餐到 10 点。
+    -1 21:51 mei: [image lake 湖边 lake.png] 门口就是这样
     -1 21:52 tomas: The stove sells it. 我投一票。
     -1 21:53 ada: 两票
     -1 21:58 yuki: Three, if there is a kettle
@@ -267,6 +310,7 @@ async function trip(stage: Stage): Promise<void> {
     95m lin: 周六早上八点出发，来得及吗？
     93m tomas: I can take four, plus one small dog.
     86m ada: Eight works. 我来带早餐，豆沙包和咖啡都有。
+    83m ada: [image hills Autumn hills at dusk.png]
     80m lin: 那我负责水果。谁带充电宝？
     74m zhouhang: 我周五晚上确认，发布顺利就来
     33m tomas: @lin 充电宝我有两个，够了。
@@ -321,6 +365,7 @@ async function family(stage: Stage): Promise<void> {
     -8 16:45 lin: 爷爷，左下角的回形针。不急，周日我回去教您
     -8 17:01 yeye: 好
     -1 09:10 yeye: 菊花开了，三盆黄的，一盆白的
+    -1 09:12 yeye: [image flowers 菊花.png]
     -1 09:32 lin: 等我回来看！给白的那盆留个好位置
     -1 09:40 yeye: 已经留了。下棋吗
     -1 12:05 lin: 周日下，让我先走
@@ -439,6 +484,8 @@ async function friends(stage: Stage): Promise<void> {
     -1 10:14 noor: I am coming over. For the scarf.
     -1 10:15 noor: Not for the scarf.
     -1 10:16 lin: 🥟🥟🧣
+    130m noor: [voice 12]
+    126m noor: [file 签证材料清单 Visa checklist v3.pdf 1400]
     125m noor: 签证材料清单我改好了，第三版。
     124m noor: 第二页要两个人都签字，看一下日期有没有写错。
     118m lin: 签好了，明天一早寄。
@@ -456,6 +503,7 @@ async function friends(stage: Stage): Promise<void> {
     ['tomas', 'lin'],
     `
     -9 21:30 tomas: I scanned the negatives from the coast. Fog, fog, you, fog.
+    -9 21:31 tomas: [image fog Coast 14.png]
     -9 21:41 lin: 发我那张“我”的
     -9 21:42 tomas: It is mostly fog
     -9 21:43 lin: 🌫️

@@ -174,7 +174,7 @@ const screens: { name: string; path: () => string; ready: string; open?: (page: 
   { name: 'details', path: () => `${world.paths.group}/details`, ready: 'aside' },
   { name: 'shared: media', path: () => `${world.paths.group}/shared`, ready: 'aside .grid button' },
   { name: 'shared: files', path: () => `${world.paths.group}/shared?of=files`, ready: 'aside a.file' },
-  { name: 'shared: voice', path: () => `${world.paths.group}/shared?of=voice`, ready: 'aside .none' },
+  { name: 'shared: voice', path: () => `${world.paths.group}/shared?of=voice`, ready: 'aside :is(.one, .none)' },
   { name: 'shared: links', path: () => `${world.paths.group}/shared?of=links`, ready: 'aside a.link-line' },
   { name: 'lightbox', path: () => `${world.paths.group}/shared`, ready: 'aside .grid button', open: openPicture },
   {

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { limits } from '@kith/protocol';
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import sharp from 'sharp';
@@ -140,10 +141,10 @@ describe('what is chosen', () => {
     await give(
       ada,
       'drop',
-      Array.from({ length: 12 }, (_, n) => noise(`${n}.bin`, 10)),
+      Array.from({ length: limits.attachments + 2 }, (_, n) => noise(`${n}.bin`, 10)),
     );
     await ada.page.getByRole('alert').getByText('10 files at once, no more.').waitFor();
-    expect(await inTray(ada)).toHaveLength(10);
+    expect(await inTray(ada)).toHaveLength(limits.attachments);
   });
 
   test('[SF3] the tray is put in order with pointer and keys, each file can be taken out, and it waits while one looks elsewhere', async () => {

@@ -375,8 +375,8 @@ export class Outbox {
   }
 
   #keepBytes(clientId: string, all: Bytes, write = true): void {
-    for (const of of ['file', 'poster'] as const) {
-      const [key, bytes] = [bytesKey(clientId, of), all[of]];
+    for (const name of ['file', 'poster'] as const) {
+      const [key, bytes] = [bytesKey(clientId, name), all[name]];
       if (bytes) this.#bytes.set(key, { bytes, kept: write ? this.#journal.putBytes(key, bytes) : Promise.resolve() });
     }
   }

@@ -1,3 +1,4 @@
+import { stripTypeScriptTypes } from 'node:module';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { type Source, parseSource, readSources } from './sources.ts';
@@ -213,6 +214,23 @@ describe('the house', () => {
   test.for(rules)('$rule', (rule) => {
     expect(sources.filter(({ file }) => concerns(rule, file)).flatMap((source) => problems(rule, source))).toEqual([]);
   });
+});
+
+/** What Node cannot read, though compilers can. */
+function unreadable({ file, text }: Pick<Source, 'file' | 'text'>): string[] {
+  try {
+    stripTypeScriptTypes(text);
+    return [];
+  } catch (error) {
+    return [`${file}: ${error instanceof Error ? error.message : String(error)}`];
+  }
+}
+
+test('[AR26] Node reads protocol, client and server as they stand, without a build', () => {
+  const run = sources.filter(({ file }) => /^packages\/(?:protocol|client|server)\/.*\.ts$/.test(file));
+  expect(run.length).toBeGreaterThan(100);
+  expect(run.flatMap(unreadable)).toEqual([]);
+  expect(unreadable({ file: 'x.ts', text: 'enum Colour { red }' })).toHaveLength(1);
 });
 
 describe('the watch over it', () => {

@@ -109,7 +109,7 @@ const proofs: { [L in LimitName]: Proof } = {
   },
   jwt: tokenUnits(limits.jwt, 'auth.exchange', 'jwt'),
   timeZone: tokenUnits(limits.timeZone, 'settings.update', 'timeZone'),
-  attachments: 'bounds nothing yet',
+  attachments: { by: 'e2e/files.test.ts' },
   fileBytes: { by: 'packages/server/test/rules/files.test.ts' },
   fileName: units(limits.fileName, 'file.reserve', 'name', async () => ({ size: 1 }), ['x', '😀x']),
   preview: { by: 'packages/server/test/rules/pictures.test.ts' },

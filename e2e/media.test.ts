@@ -1,5 +1,5 @@
 import sharp from 'sharp';
-import type { BrowserContextOptions, Page } from 'playwright-core';
+import type { BrowserContextOptions, Locator, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { FileRef } from '@kith/protocol';
 import type { Person, TestServer } from '../packages/server/test/harness.ts';
@@ -49,6 +49,16 @@ const scaleOf = (page: Page): Promise<number> =>
     .locator('.frame')
     .evaluate((frame) => new DOMMatrix(getComputedStyle(frame).transform).a);
 const focused = (page: Page): Promise<string | null> => page.evaluate(() => document.activeElement?.getAttribute('aria-label') ?? document.activeElement!.tagName);
+/** The address names the message, and it is on the screen. */
+async function isInView(one: Someone, message: Locator): Promise<void> {
+  await expect.poll(() => new URL(one.page.url()).search, patient).toMatch(/^\?m=\d+$/);
+  await expect
+    .poll(async () => {
+      const [box, view] = [await message.boundingBox(), await log(one).boundingBox()];
+      return box !== null && box.y >= view!.y && box.y < view!.y + view!.height;
+    }, patient)
+    .toBe(true);
+}
 const filesAsked = (page: Page): string[] => {
   const asked: string[] = [];
   page.on('request', (request) => request.url().includes('/files/') && asked.push(new URL(request.url()).pathname + new URL(request.url()).search));
@@ -364,7 +374,8 @@ describe('the lightbox', () => {
   });
 
   test('[MD14] it leads to the message, saves the picture, says when it is recalled, and shows what is new', async () => {
-    const { page } = await opened();
+    const one = await opened();
+    const { page } = one;
     const [download] = await Promise.all([page.waitForEvent('download'), lightbox(page).getByRole('link', { name: 'Download' }).click()]);
     expect(download.suggestedFilename()).toBe('view 7.png');
     const late = await send(noor, views, await server.upload(noor, await picture(800, 600, 10), { name: 'late.png' }));
@@ -378,7 +389,7 @@ describe('the lightbox', () => {
     await isShown(page, 6);
     await lightbox(page).getByRole('button', { name: 'Go to the message' }).click();
     await untilHidden(lightbox(page));
-    await page.locator('.msg .flash').getByRole('button', { name: 'Open view 6.png' }).waitFor();
+    await isInView(one, log(one).getByRole('button', { name: 'Open view 6.png' }));
   });
 
   test('[MD15] what one sees is forwarded, from here and from the menu, without its bytes going up again', async () => {
@@ -451,7 +462,7 @@ describe('what a conversation shares', () => {
     const [download] = await Promise.all([page.waitForEvent('download'), pane.getByRole('link', { name: 'plan.pdf 1.4 MB' }).click()]);
     expect(download.suggestedFilename()).toBe('plan.pdf');
     await pane.getByRole('link', { name: 'Go to the message' }).click();
-    await page.locator('.msg .flash').getByText('plan.pdf').waitFor();
+    await isInView(one, log(one).getByText('plan.pdf', { exact: true }));
   });
 
   test('[MD17] pictures are a grid with one stop and arrows; each opens and gives the focus back; recalled, it goes', async () => {

@@ -42,19 +42,19 @@ export function useShared(conversationId: string, kind: SharedKind, from?: Messa
     }
   }
 
-  let last = client.conversation(conversationId)?.lastSeq ?? 0;
+  /** Up to where the conversation went when what is newer was last asked for. */
+  let asked = client.conversation(conversationId)?.lastSeq ?? 0;
   function look(): void {
     hidden.value = new Set(found.value.filter(({ id }) => client.store.get('hidden', id)).map(({ id }) => id));
     const now = found.value.map((message) => client.store.get('message', message.id) ?? message);
     if (now.some((message, index) => message !== found.value[index])) found.value = now;
     const { lastSeq = 0 } = client.conversation(conversationId) ?? {};
-    if (lastSeq === last) return;
-    last = lastSeq;
+    // What comes while a page is on its way may not be in it: asked for when that is here.
+    if (lastSeq === asked || loading.newer.value || (found.value.length === 0 && more.older.value)) return;
+    asked = lastSeq;
+    more.newer.value = true;
     // At the newest already: then it grows with the conversation.
-    if (!more.older.value || found.value.length > 0) {
-      more.newer.value = true;
-      if (from === undefined) void load('newer');
-    }
+    if (from === undefined) void load('newer');
   }
   onScopeDispose(client.store.watch(({ kinds }) => (kinds.has('message') || kinds.has('hidden') || kinds.has('timeline')) && look()));
 

@@ -5,13 +5,14 @@ import { type Someone, clientId, engines, unique, usePlace } from './place.ts';
 
 /** What a zod schema says of itself. */
 interface Described {
-  def: { type: string; shape?: Record<string, Described>; innerType?: Described; options?: Described[] };
+  def: { type: string; shape?: Record<string, Described>; innerType?: Described; options?: Described[]; element?: Described };
 }
 
 const shapeOf = (method: MethodName): Record<string, Described> => (methods[method].params as unknown as Described).def.shape!;
 const isOptional = (schema: Described): boolean => schema.def.type === 'optional';
 const kindOf = (schema: Described): string => {
-  const { type, innerType, options } = schema.def;
+  const { type, innerType, options, element } = schema.def;
+  if (type === 'array' && element && kindOf(element) === 'number') return 'numbers';
   return innerType ? kindOf(innerType) : options ? kindOf(options.at(-1)!) : type;
 };
 
@@ -24,6 +25,7 @@ const wrong: Record<string, string[]> = {
   number: ['"1"', 'null', 'true', '[]', '[1]', '{}', '1.5', '1e400', '9007199254740993', '9'.repeat(60_000)],
   boolean: ['"true"', '0', '1', 'null', '[]', '{}'],
   array: ['"x"', '7', 'null', '{}', '{"length":1,"0":"x"}', '[null]', '[7]', '[["x"]]', '[{}]'],
+  numbers: ['"x"', '7', 'null', '{}', '{"length":1,"0":1}', '[null]', '["7"]', '[[7]]', '[{}]', '[1.5]', '[-1]', '[1e400]'],
 };
 /** Keys that a client has no say in, and those that are more than a name in JavaScript. */
 const unknown = ['senderId', 'from', 'userID', 'role', 'verified', 'version', '__proto__', 'constructor', 'prototype', 'toString', ''];

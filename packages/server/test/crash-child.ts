@@ -87,7 +87,7 @@ export function randomFrom(seed: number): () => number {
 export function canInject(): boolean {
   if (process.platform !== 'linux') return false;
   const sleeper = start('sleep', ['60']);
-  const tried = spawnSync('timeout', ['-s', 'INT', '0.5', 'strace', '-o', '/dev/null', '-e', 'trace=fsync', '-e', 'inject=fsync:error=EIO', '-p', String(sleeper.process.pid)], {
+  const tried = spawnSync('timeout', ['-s', 'INT', '2', 'strace', '-o', '/dev/null', '-e', 'trace=fsync', '-e', 'inject=fsync:error=EIO', '-p', String(sleeper.process.pid)], {
     encoding: 'utf8',
   });
   void sleeper.kill();

@@ -301,7 +301,7 @@ describe.each(engines)('on %s', (engine) => {
     await linked(bert, (await anna.say(conversationId, 'http://site.test/mine')).id);
   });
 
-  test('[LP8] a push that is due is told once, and a preview is no news', async () => {
+  test('[LP1] a preview takes no place of its own: what was read stays read, and there is one message', async () => {
     web.pages['site.test/'] = hello;
     const { anna, bert, conversationId } = await place.direct();
     const { id, seq } = await anna.say(conversationId, 'http://site.test/');

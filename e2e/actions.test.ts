@@ -95,7 +95,7 @@ test('[MA2] a finger that rests on a message opens its menu, and can select its 
   await rest();
   const items = await offered(phone);
   await lift();
-  expect(items).toEqual(['Copy', 'Select text', 'Message info', 'Delete for me']);
+  expect(items).toEqual(['Copy', 'Forward', 'Select text', 'Message info', 'Delete for me']);
   await menu(phone).getByRole('menuitem', { name: 'Select text' }).tap();
   await untilHidden(menu(phone));
   expect(await phone.page.evaluate(() => getSelection()!.toString())).toBe('words to take along');
@@ -108,20 +108,20 @@ test('[MA3] only what is allowed is offered: by who wrote it, by role, and by th
   await stored(lin, 'from Lin');
   await Promise.all([lin, mei, tomas].map((one) => bubble(one, 'from Lin').waitFor()));
   await bubble(lin, 'from Mei').waitFor();
-  expect(await openMenu(lin, 'from Lin')).toEqual(['Copy', 'Edit', 'Message info', 'Delete for me', 'Recall for everyone']);
+  expect(await openMenu(lin, 'from Lin')).toEqual(['Copy', 'Forward', 'Edit', 'Message info', 'Delete for me', 'Recall for everyone']);
   await menu(lin).getByRole('menuitem', { name: 'Recall for everyone' }).getByText('48 hours left').waitFor();
   await closeMenu(lin);
-  expect(await openMenu(lin, 'from Mei')).toEqual(['Copy', 'Message info', 'Delete for me']);
+  expect(await openMenu(lin, 'from Mei')).toEqual(['Copy', 'Forward', 'Message info', 'Delete for me']);
   await closeMenu(lin);
-  expect(await openMenu(tomas, 'from Lin')).toEqual(['Copy', 'Message info', 'Delete for me']);
+  expect(await openMenu(tomas, 'from Lin')).toEqual(['Copy', 'Forward', 'Message info', 'Delete for me']);
   await closeMenu(tomas);
 
   // Two days later. The owner may still recall, with a word of what that means.
   await lin.page.clock.setFixedTime(Date.now() + 49 * 3_600_000);
   await mei.page.clock.setFixedTime(Date.now() + 49 * 3_600_000);
-  expect(await openMenu(lin, 'from Lin')).toEqual(['Copy', 'Message info', 'Delete for me']);
+  expect(await openMenu(lin, 'from Lin')).toEqual(['Copy', 'Forward', 'Message info', 'Delete for me']);
   await closeMenu(lin);
-  expect(await openMenu(mei, 'from Lin')).toEqual(['Copy', 'Message info', 'Delete for me', 'Recall for everyone']);
+  expect(await openMenu(mei, 'from Lin')).toEqual(['Copy', 'Forward', 'Message info', 'Delete for me', 'Recall for everyone']);
   await menu(mei).getByRole('menuitem', { name: 'Recall for everyone' }).click();
   const dialog = mei.page.getByRole('dialog', { name: 'Recall the message of Lin for everyone?' });
   await dialog.getByRole('button', { name: 'Cancel' }).click();

@@ -84,10 +84,18 @@ async function main(options: LoadOptions): Promise<void> {
     strangers(url, people, conversations, canaries, history, random, () => working),
   ];
 
+  // Whom the server no longer knows, it has lost: an account is acknowledged like a message.
+  let lost = false;
+  const onLost = (error: unknown): void => {
+    if (!(error instanceof Refused)) throw error;
+    lost = true;
+    history.note({ e: 'wrong', what: `acked and lost: ${error.message}`, t: now() });
+  };
+  const done = Promise.all(doing).catch(onLost);
   await told;
   working = false;
-  await Promise.all(doing);
-  await rest(url, devices, conversations, history);
+  await done;
+  if (!lost) await rest(url, devices, conversations, history).catch(onLost);
   await Promise.all(devices.map((device) => device.end()));
   history.close();
   console.log('done');

@@ -15,6 +15,7 @@ export function methodsPage(): string {
     'Unknown fields in params are refused. Answers may get further fields one day: ignore what you do not know.',
     '',
     '- **for**: who may call it, before its own rules are asked.',
+    '- **sensitive**: only for who signed in or called `auth.confirm` in the last ten minutes; else `confirm_required`.',
     '- **durable**: it changes what is stored and synced, and is answered after that is on disk.',
     '- **bucket**: calls are limited in number by kind; see the limits in protocol.md.',
     '',
@@ -23,8 +24,8 @@ export function methodsPage(): string {
       all.map(([name, { summary, access: who, durable }]) => [`[${name}](#${anchor(name)})`, summary, access[who], durable ? 'yes' : '']),
     ),
   ];
-  for (const [name, { summary, params, result, access: who, durable, rate }] of all) {
-    lines.push('', `## ${name}`, '', summary, '', `For ${access[who]}${durable ? ' · durable' : ''} · bucket \`${rate}\``, '');
+  for (const [name, { summary, params, result, access: who, durable, sensitive, rate }] of all) {
+    lines.push('', `## ${name}`, '', summary, '', `For ${access[who]}${sensitive ? ' · sensitive' : ''}${durable ? ' · durable' : ''} · bucket \`${rate}\``, '');
     lines.push(...paramsTable(jsonSchema(params)), '', `Answers ${words(jsonSchema(result))}.`);
   }
   lines.push('', '## Signals', '', 'Told to those who are there; never stored, may be lost.', '');

@@ -2,8 +2,9 @@ import { type Conversation, type Message, RequestError } from '@kith/protocol';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type Person, type TestServer, startTestServer } from '../../server/test/harness.ts';
 import { type Proxy, openProxy } from '../../server/test/proxy.ts';
+import { openRows } from '../../server/test/rules/rows.ts';
 import { texts } from '../test/setup.ts';
-import { Client, ConnectionError, type Storage, memoryStorage, signIn } from './index.ts';
+import { Client, type ClientOptions, ConnectionError, memoryStorage, signIn } from './index.ts';
 
 /** The client as it is used: against a real server, over real sockets, with real time. */
 let server: TestServer;
@@ -17,7 +18,7 @@ afterAll(async () => {
   await server.close();
 });
 
-async function device(person: Person, options: { storage?: Storage } = {}): Promise<Client> {
+async function device(person: Person, options: Partial<ClientOptions> = {}): Promise<Client> {
   // Shorter waits than in life: a lost connection is tried again within a tenth of a second.
   const client = new Client({ url: proxy.url, token: person.token, random: () => Math.random() / 10, ...options });
   onTestFinished(() => client.stop());
@@ -221,5 +222,38 @@ describe('a session', () => {
     await two.wipe();
     expect(kept.size).toBe(0);
     expect(one.connection.at).toBe('ready');
+  });
+});
+
+describe('what is sensitive', () => {
+  /** A device whose person signed in long ago. */
+  async function stale(confirm?: (client: Client) => Promise<boolean>): Promise<Client> {
+    const anna = await server.register();
+    const rows = await openRows(server.config);
+    await rows.run('update sessions set confirmed_at = 0 where id = ?', anna.sessionId);
+    await rows.close();
+    const client: Client = await device(anna, confirm && { confirm: () => confirm(client) });
+    return client;
+  }
+  const remove = (client: Client) => client.call('user.delete', { password: 'correct horse' });
+
+  test('[AU22] the program is asked who is there, and the call is repeated once', async () => {
+    let asked = 0;
+    const client = await stale(async (it) => {
+      asked += 1;
+      await it.call('auth.confirm', { password: 'correct horse' });
+      return true;
+    });
+    // The answer and the end of the session are on their way together.
+    await Promise.allSettled([remove(client)]);
+    await until(() => expect(client.connection.at).toBe('ended'));
+    expect(asked).toBe(1);
+  });
+
+  test('[AU22] where it cannot say, or nobody asks it, the call fails, and is not repeated for ever', async () => {
+    let asked = 0;
+    for (const client of [await stale(), await stale(async () => false), await stale(async () => (asked += 1) > 0)])
+      await expect(remove(client)).rejects.toMatchObject({ code: 'confirm_required' });
+    expect(asked).toBe(1);
   });
 });

@@ -1,4 +1,16 @@
-import { type Entity, type FileRef, type Message, type MethodName, type Params, type Result, type Signal, type User, conversationStream, entities } from '@kith/protocol';
+import {
+  type Entity,
+  type FileRef,
+  type Message,
+  type MethodName,
+  type Params,
+  RequestError,
+  type Result,
+  type Signal,
+  type User,
+  conversationStream,
+  entities,
+} from '@kith/protocol';
 import { type Clock, systemClock } from './clock.ts';
 import { Drafts } from './drafts.ts';
 import { Heard } from './heard.ts';
@@ -43,6 +55,13 @@ export interface ClientOptions {
   hints?: Hints;
   /** Other clients on the same storage, as `Tabs` are. Default: none. */
   peers?: Peers;
+  /**
+   * The server wants to know once more who is there, before something sensitive: shows it by `auth.confirm`. The call
+   * is then repeated. Default: it fails with `confirm_required`.
+   *
+   * @returns whether that was done
+   */
+  confirm?: () => Promise<boolean>;
   clock?: Clock;
   /** Like Math.random; spreads attempts in time. */
   random?: () => number;
@@ -79,6 +98,7 @@ export class Client {
   readonly #messages = new Listeners<[message: Message, isNew: boolean]>();
   readonly #timelines = new Set<Timeline>();
   readonly #peers: Peers | undefined;
+  readonly #confirm: (() => Promise<boolean>) | undefined;
   /** Last seq that `message` listeners have been told of; undefined until the first sync is complete. */
   #emitted: Map<string, number> | undefined;
   #sync: Sync | undefined;
@@ -92,6 +112,7 @@ export class Client {
     this.#replica = new Replica(this.store, this.#journal);
     this.#replica.onKept.add((kept) => this.#onKept(kept));
     this.#peers = options.peers;
+    this.#confirm = options.confirm;
     const shared = { store: this.store, replica: this.#replica, journal: this.#journal, clock: this.#clock, random: this.#random, peers: this.#peers };
     this.#door = new FileDoor({ url: options.url, token: options.token, fetch: options.fetch ?? ((url, init) => fetch(url, init)), clock: this.#clock });
     this.#outbox = new Outbox({
@@ -180,7 +201,7 @@ export class Client {
    * @throws RequestError the server refused; ConnectionError no answer, and if it was `sent`, it may have been carried out.
    */
   async call<M extends MethodName>(method: M, params: Params<M>, options: { timeoutMs?: number } = {}): Promise<Result<M>> {
-    const result = await this.#link.call(method, params, options.timeoutMs ?? answerMs);
+    const result = await this.#ask(method, params, options.timeoutMs ?? answerMs);
     // A page of history belongs to nobody's window: who asked for it has it.
     if (method !== 'message.history' && method !== 'message.media') this.#replica.merge(entitiesIn(result));
     return result;
@@ -385,6 +406,16 @@ export class Client {
     // What was written in another tab may not be on disk yet.
     this.#peers?.tell('opened', null);
     this.#link.start();
+  }
+
+  async #ask<M extends MethodName>(method: M, params: Params<M>, timeoutMs: number): Promise<Result<M>> {
+    try {
+      return await this.#link.call(method, params, timeoutMs);
+    } catch (error) {
+      const asked = error instanceof RequestError && error.code === 'confirm_required' && this.#confirm;
+      if (!asked || !(await asked())) throw error;
+      return this.#link.call(method, params, timeoutMs);
+    }
   }
 
   #onOpen(call: Call): void {

@@ -7,10 +7,11 @@ export const adminMethods = {
     'Makes a code with which people may register.',
     z.strictObject({ uses: z.optional(z.int().check(z.minimum(1), z.maximum(1_000))), hours: z.optional(z.int().check(z.minimum(1), z.maximum(8_760))) }),
     z.object({ code: z.string(), expiresAt: f.time }),
-    { access: 'operator' },
+    { access: 'operator', sensitive: true },
   ),
   'admin.disable': method('Disables an account, or enables it again. Its connections close at once.', z.strictObject({ userId: f.id, disabled: z.boolean() }), f.nothing, {
     access: 'operator',
     durable: true,
+    sensitive: true,
   }),
 };

@@ -60,6 +60,11 @@ export const authMethods = {
   'auth.claim': method('Gives a guest a handle and a password. Id, friends and messages stay.', z.strictObject({ handle: f.handle, password: f.password }), z.object({ user }), {
     durable: true,
   }),
+  'auth.confirm': method(
+    'Shows once more that it is you. For ten minutes from then on, as after signing in, this session may do what is sensitive.',
+    z.strictObject({ password: z.optional(f.anyPassword) }),
+    z.object({ until: f.time }),
+  ),
   'auth.logout': method('Ends this session.', f.nothing, f.nothing, { durable: true }),
   'session.list': method('Your signed-in devices, the latest first.', f.nothing, z.object({ sessions: z.array(session), current: f.id })),
   'session.revoke': method('Ends a session of yours; its connections close at once.', z.strictObject({ sessionId: f.id }), f.nothing, { durable: true }),

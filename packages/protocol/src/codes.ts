@@ -12,6 +12,7 @@ export const errorCodes = {
   too_late: { status: 409, retryable: false, message: 'The time in which this could be done is over.' },
   unauthenticated: { status: 401, retryable: false, message: 'Sign in first.' },
   wrong_credentials: { status: 401, retryable: false, message: 'The name or the password is wrong.' },
+  confirm_required: { status: 403, retryable: false, message: 'Show once more that it is you: auth.confirm.' },
   invite_required: { status: 403, retryable: false, message: 'This server is joined by invitation.' },
   forbidden: { status: 403, retryable: false, message: 'You may not do this.' },
   not_found: { status: 404, retryable: false, message: 'There is no such thing, or not for you.' },

@@ -82,6 +82,8 @@ export const limits = {
   device: 64,
   passwordMin: 10,
   passwordMax: 128,
+  /** Milliseconds for which having shown who one is counts for what is sensitive. */
+  confirmedMs: 600_000,
   /** Members of one group. */
   groupMembers: 5_000,
   /** Milliseconds for which somebody who was removed from a room stays out. */

@@ -17,6 +17,8 @@ export interface Method<P extends z.ZodMiniType = z.ZodMiniType, R extends z.Zod
   /** Does a successful call change what is stored and synced? Then the laws are tested on it. */
   durable: boolean;
   rate: RateClass;
+  /** Only for who has just shown who they are: else `confirm_required`, until `auth.confirm`. */
+  sensitive: boolean;
 }
 
 /** Declares one method. Defaults: signed-in callers, not durable, from the bucket of ordinary commands. */
@@ -24,9 +26,9 @@ export function method<P extends z.ZodMiniType, R extends z.ZodMiniType>(
   summary: string,
   params: P,
   result: R,
-  options: { access?: Access; durable?: boolean; rate?: RateClass } = {},
+  options: { access?: Access; durable?: boolean; rate?: RateClass; sensitive?: boolean } = {},
 ): Method<P, R> {
-  return { summary, params, result, access: 'session', durable: false, rate: 'command', ...options };
+  return { summary, params, result, access: 'session', durable: false, rate: 'command', sensitive: false, ...options };
 }
 
 // ── Fields that several features use ────────────────────────────────────────────────────────────────────────────────

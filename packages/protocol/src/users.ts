@@ -53,11 +53,12 @@ export const userMethods = {
   ),
   'user.changePassword': method('Sets a new password and ends all your other sessions.', z.strictObject({ password: f.anyPassword, newPassword: f.password }), z.object({ user }), {
     durable: true,
+    sensitive: true,
   }),
   'user.delete': method(
     'Deletes your account: sessions end, friendships and memberships go, the name disappears from what you wrote.',
     z.strictObject({ password: z.optional(f.anyPassword) }),
     f.nothing,
-    { durable: true },
+    { durable: true, sensitive: true },
   ),
 };

@@ -57,6 +57,7 @@ export const matrix: { [M in MethodName]: Row<M> } = {
   'auth.guest': { params: () => ({ name: 'New' }), expect: everyone, signedOut: 'ok' },
   'auth.exchange': { params: () => ({ jwt: 'not.a.jwt' }), expect: ['unauthenticated', 'unauthenticated', 'unauthenticated', 'unauthenticated'] },
   'auth.claim': { params: () => ({ handle: unique('claimed'), password }), expect: nobody },
+  'auth.confirm': { params: () => ({ password }), expect: everyone },
   'auth.logout': { params: () => ({}), expect: everyone },
   'session.list': { params: () => ({}), expect: everyone },
   'session.revoke': { params: ({ anna }) => ({ sessionId: anna.sessionId }), expect: ['not_found', 'not_found', 'not_found', 'not_found'] },

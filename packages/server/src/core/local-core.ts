@@ -17,6 +17,7 @@ import { Passwords } from './passwords.ts';
 import { makePlaces } from './places.ts';
 import { tellPresence } from './presence-topics.ts';
 import { openVapidKeys } from './push-devices.ts';
+import { requireConfirmed } from './proof.ts';
 import { PushSender } from './push-sender.ts';
 import { RoomsOnline } from './rooms-online.ts';
 import { SessionAges } from './session-ages.ts';
@@ -110,11 +111,12 @@ class LocalCore implements Core {
       const request = decodeRequest(frame);
       ({ id, method } = request);
       if (!isMethod(method)) throw new RequestError('unknown_method');
-      const { access } = methods[method];
+      const { access, sensitive } = methods[method];
       if (access !== 'public') void context.identity;
       const params = decodeParams(method, request.params);
       this.#disk.requireRoomFor(method);
       if (access === 'operator') await this.#services.db.read((q) => requireOperator(q, context.userId));
+      if (sensitive) await requireConfirmed(context);
       const result = await (handlers[method] as Handler<MethodName>)(context, params);
       return { text: JSON.stringify({ id, result }), ...(context.effects.length > 0 && { effects: context.effects }) };
     } catch (error) {

@@ -11,6 +11,7 @@ import * as pictures from './migrations/0008_pictures.ts';
 import * as heard from './migrations/0009_heard.ts';
 import * as links from './migrations/0010_links.ts';
 import * as shared from './migrations/0013_shared.ts';
+import * as factors from './migrations/0015_factors.ts';
 
 /** In the order they run. A released one is never changed. */
 const migrations = {
@@ -25,6 +26,7 @@ const migrations = {
   '0009_heard': heard,
   '0010_links': links,
   '0013_shared': shared,
+  '0015_factors': factors,
 };
 
 /** @throws DatabaseError when a migration fails, or the database was made by a newer program */

@@ -69,6 +69,8 @@ export interface SessionsTable {
   created_at: number;
   used_at: number;
   ended_at: number | null;
+  /** When its person last showed who they are: at sign-in, or since. */
+  confirmed_at: number;
 }
 
 /** How `friend_id` stands to `user_id`; the other direction is another row. */

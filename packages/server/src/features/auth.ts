@@ -8,6 +8,7 @@ import { requireDrawn } from '../core/avatars.ts';
 import { readUser, toSession } from '../core/entities.ts';
 import { readJoined } from '../core/membership.ts';
 import { requireGoodPassword } from '../core/passwords.ts';
+import { confirm, requirePassword } from '../core/proof.ts';
 import { announcementsId, enterAnnouncements } from '../core/places.ts';
 import { isOver } from '../core/session-ages.ts';
 import { endSessions, isSessionOpen, touchSession } from '../core/sessions.ts';
@@ -22,7 +23,7 @@ const hourMs = 3_600_000;
 /** Names that would pass for the server's own voice. */
 const reservedHandles = new Set(['admin', 'administrator', 'system', 'everyone', 'all', 'here', 'support', 'kith', 'announcements', 'lobby', 'root', 'operator']);
 
-export const auth: Handlers<'auth.register' | 'auth.login' | 'auth.guest' | 'auth.exchange' | 'auth.claim' | 'auth.logout' | 'session.list' | 'session.revoke'> = {
+export const auth: Handlers<'auth.register' | 'auth.login' | 'auth.guest' | 'auth.exchange' | 'auth.claim' | 'auth.confirm' | 'auth.logout' | 'session.list' | 'session.revoke'> = {
   async 'auth.register'(context, { handle, password, name, avatar, device, invite }) {
     requireGoodPassword(password, handle);
     const invited = await requireMayRegister(context, invite);
@@ -86,6 +87,11 @@ export const auth: Handlers<'auth.register' | 'auth.login' | 'auth.guest' | 'aut
         return { user };
       },
     );
+  },
+
+  async 'auth.confirm'(context, { password = '' }) {
+    await requirePassword(context, password);
+    return { until: await confirm(context) };
   },
 
   async 'auth.logout'(context) {
@@ -250,6 +256,7 @@ async function openSession(context: Context, c: Commit, userId: string, device: 
     created_at: c.now,
     used_at: c.now,
     ended_at: null,
+    confirmed_at: c.now,
   };
   await c.q.insertInto('sessions').values(row).execute();
   const user = await readUser(c.q, userId);

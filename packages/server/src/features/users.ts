@@ -5,6 +5,7 @@ import type { Handlers } from '../core/context.ts';
 import { profileColumns, readUser, toProfile } from '../core/entities.ts';
 import { leave, passOnOwnership } from '../core/membership.ts';
 import { requireGoodPassword } from '../core/passwords.ts';
+import { requirePassword } from '../core/proof.ts';
 import { endSessions } from '../core/sessions.ts';
 import { showChanged, streamsThatShow } from '../core/shown.ts';
 import type { Commit } from '../core/streams.ts';
@@ -123,15 +124,6 @@ export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.
     return {};
   },
 };
-
-async function requirePassword(context: Parameters<(typeof users)['user.changePassword']>[0], password: string): Promise<void> {
-  const { signInLimits, passwords } = context.services;
-  const row = await context.read((q) => q.selectFrom('users').select(['handle', 'password']).where('id', '=', context.userId).executeTakeFirstOrThrow());
-  const account = row.handle ?? context.userId;
-  await signInLimits.requireMayTry(account, context.caller.ip);
-  if (!(await passwords.verify(password, row.password))) throw new RequestError('wrong_credentials');
-  await signInLimits.succeeded(account, context.caller.ip);
-}
 
 async function endFriendships(c: Commit, userId: string): Promise<void> {
   await c.q.updateTable('friends').set({ state: 'none', since: c.now }).where('friend_id', '=', userId).where('state', '!=', 'none').execute();

@@ -154,6 +154,7 @@ const proofs: { [L in LimitName]: Proof } = {
   note: units(limits.note, 'friend.request', 'note', somebody),
   remark: units(limits.remark, 'friend.remark', 'remark', somebody),
   device: units(limits.device, 'auth.guest', 'device', async () => ({ name: 'Gast' })),
+  confirmedMs: { by: 'packages/server/test/rules/proof.test.ts' },
   async passwordMin(place) {
     const register = async (length: number) =>
       (await place.server.post('auth.register', { ...(await newcomer()), password: 'correct horse'.slice(0, length) })).json<{ error?: ErrorBody }>().error;

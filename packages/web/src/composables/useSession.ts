@@ -2,6 +2,7 @@ import { Client, Tabs, canShareTabs, idbStorage, signIn } from '@kith/client';
 import type { Params } from '@kith/protocol';
 import { nextTick, ref } from 'vue';
 import { deviceName } from './device.ts';
+import { askForProof } from './useProof.ts';
 import { findClient, useOnly } from './useClient.ts';
 
 /** Whose session this browser holds. The session itself is in a cookie that no script can read. */
@@ -26,6 +27,7 @@ async function open(userId: string): Promise<void> {
     url: location.origin,
     device: deviceName(),
     storage: idbStorage(`kith-${userId}`),
+    confirm: askForProof,
     ...(tabs && { WebSocket: tabs.WebSocket, hints: tabs.hints, peers: tabs }),
   });
   client.onConnection(({ at, reason }) => {

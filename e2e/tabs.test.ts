@@ -130,7 +130,23 @@ describe('two tabs', () => {
     await bubble(second, 'all is well').waitFor();
     const session = await ada.page.context().newCDPSession(ada.page);
     await session.send('Debugger.enable');
-    await session.send('Debugger.pause');
+    const paused = new Promise((resolve) => session.once('Debugger.paused', resolve));
+    // Between two transactions: a browser freezes no page that holds up the storage of others.
+    await ada.page.evaluate(async (name) => {
+      const found = (await indexedDB.databases()).find((database) => database.name!.startsWith(name))!;
+      const opening = indexedDB.open(found.name!);
+      opening.onsuccess = () => {
+        const db = opening.result;
+        const transaction = db.transaction([...db.objectStoreNames], 'readwrite');
+        transaction.oncomplete = () => {
+          db.close();
+          // oxlint-disable-next-line no-debugger -- there is no other way to stop a page at this very place
+          debugger;
+        };
+        transaction.commit();
+      };
+    }, 'kith');
+    await paused;
     // What the browser does on return to a tab: it is asked whether its connection lives.
     await second.page.reload();
     await field(second).waitFor();

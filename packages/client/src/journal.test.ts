@@ -64,3 +64,29 @@ test('[SY17] a tab that takes over the replica writes all of it first', async ()
     [[['stream/s', 3]], undefined],
   ]);
 });
+
+test('[SY18] a storage that does not answer counts as empty when it is read, and holds up nothing that waits for a write', async () => {
+  vi.spyOn(console, 'warn').mockReturnValue();
+  const clock = new FakeClock();
+  const kept = new Map<string, unknown>();
+  const storage = memoryStorage(kept);
+  const never = new Promise<never>(() => {});
+  let stands = true;
+  const journal = new Journal({ ...storage, load: () => never, loadBytes: () => never, write: (batch) => (stands ? never : storage.write(batch)) }, clock, () => [['entity/a', 1]]);
+  const loaded = Promise.all([journal.load(), journal.loadBytes()]);
+  await clock.advance(10_000);
+  expect(await loaded).toEqual([new Map(), new Map()]);
+  journal.put('outbox/m', 'hello');
+  const flushed = journal.flush();
+  await clock.advance(10_000);
+  await flushed;
+  stands = false;
+  journal.put('entity/a', 1);
+  await clock.advance(100);
+  expect(kept).toEqual(
+    new Map<string, unknown>([
+      ['entity/a', 1],
+      ['outbox/m', 'hello'],
+    ]),
+  );
+});

@@ -22,9 +22,9 @@ export class Journal {
     this.#checkpoint = checkpoint;
   }
 
-  /** Everything that is kept. A storage that cannot be read counts as empty: the server has it all. */
+  /** Everything that is kept. A storage that cannot be read, or does not answer, counts as empty: the server has it all. */
   load(): Promise<Map<string, unknown>> {
-    return this.#storage.load().catch((error: unknown) => {
+    return this.#inTime(this.#storage.load()).catch((error: unknown) => {
       console.warn('kith: cannot read the stored replica', error);
       this.#torn = true;
       return new Map<string, unknown>();
@@ -43,14 +43,14 @@ export class Journal {
   async putBytes(key: string, bytes: Blob | undefined): Promise<void> {
     if (this.#closed) return;
     try {
-      await this.#storage.writeBytes(key, bytes);
+      await this.#inTime(this.#storage.writeBytes(key, bytes), bytesMs);
     } catch (error) {
       console.warn('kith: cannot keep the bytes of a file', error);
     }
   }
 
   loadBytes(): Promise<Map<string, Blob>> {
-    return this.#storage.loadBytes().catch((error: unknown) => {
+    return this.#inTime(this.#storage.loadBytes()).catch((error: unknown) => {
       console.warn('kith: cannot read the bytes of unsent files', error);
       return new Map<string, Blob>();
     });
@@ -103,8 +103,9 @@ export class Journal {
     const replica = all.filter(([key]) => isReplicaKey(key));
     try {
       // After a failed write the head on disk may be all that a later batch would bring: write everything again.
-      if (this.#torn && replica.length > 0) await this.#storage.write({ changes, replica: [...this.#checkpoint()], whole: true });
-      else if ((await this.#storage.write({ changes, replica })) === 'lapsed') await this.#storage.write({ changes: [], replica: [...this.#checkpoint()], whole: true });
+      if (this.#torn && replica.length > 0) await this.#inTime(this.#storage.write({ changes, replica: [...this.#checkpoint()], whole: true }));
+      else if ((await this.#inTime(this.#storage.write({ changes, replica }))) === 'lapsed')
+        await this.#inTime(this.#storage.write({ changes: [], replica: [...this.#checkpoint()], whole: true }));
       this.#torn = false;
     } catch (error) {
       console.warn('kith: cannot write to storage', error);
@@ -112,7 +113,19 @@ export class Journal {
       for (const [key, value] of changes) if (!this.#dirty.has(key)) this.#dirty.set(key, value);
     }
   }
+
+  /** What a browser began it may never end: another tab that stands still in the middle of a transaction holds up all of them. */
+  #inTime<T>(work: Promise<T>, ms = answerMs): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const timer = this.#clock.setTimeout(() => reject(new Error(`The storage did not answer within ${ms / 1000} s.`)), ms);
+      work.then(resolve, reject).finally(() => this.#clock.clearTimeout(timer));
+    });
+  }
 }
 
 /** Milliseconds that changes may collect before they are written. */
 const flushMs = 50;
+/** Milliseconds after which nobody waits for the storage any longer. What was given to it may still be written later. */
+const answerMs = 10_000;
+/** The same for the bytes of a file, of up to some hundreds of megabytes. */
+const bytesMs = 120_000;

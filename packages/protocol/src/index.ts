@@ -1,3 +1,4 @@
+export { auditEvents } from './audit.ts';
 export * from './codes.ts';
 export { type Entity, type EntityKind, type EntityOf, entities, entityKey } from './entities.ts';
 export * from './frame.ts';
@@ -12,6 +13,7 @@ export * from './streams.ts';
 export { cleanBodyText, isBodyText, isEmojiText, isNameText, linkText, normalizeName } from './text.ts';
 
 import type * as z from 'zod/mini';
+import type { auditEntry } from './audit.ts';
 import type { EntityOf } from './entities.ts';
 import type { pushPayload } from './push.ts';
 import type { Result } from './registry.ts';
@@ -31,3 +33,5 @@ export type Message = EntityOf<'message'>;
 export type FileRef = NonNullable<Message['file']>;
 export type Profile = Result<'user.get'>['user'];
 export type PushPayload = z.infer<typeof pushPayload>;
+export type AuditEntry = z.infer<typeof auditEntry>;
+export type AuditEvent = AuditEntry['event'];

@@ -1,6 +1,7 @@
 import type * as z from 'zod/mini';
 import { adminMethods } from './admin.ts';
 import { announcementMethods } from './announcements.ts';
+import { auditMethods } from './audit.ts';
 import { authMethods } from './auth.ts';
 import { conversationMethods } from './conversations.ts';
 import { draftMethods } from './drafts.ts';
@@ -41,6 +42,7 @@ export const methods = {
   ...pushMethods,
   ...announcementMethods,
   ...adminMethods,
+  ...auditMethods,
 } satisfies Record<string, Method>;
 
 export type MethodName = keyof typeof methods;

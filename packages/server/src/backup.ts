@@ -2,7 +2,9 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { copyFiles, listFiles } from './blobs/disk-copy.ts';
 import type { Config } from './config.ts';
+import { record } from './core/audit.ts';
 import { DatabaseError } from './db/db.ts';
+import { besideServer } from './db/open.ts';
 import { type Inventory, copyDatabase, takeInventory } from './db/sqlite-copy.ts';
 
 // `kith backup` and `kith restore`: a data directory as it is at one moment, and back. A backup is a data directory
@@ -13,6 +15,8 @@ export interface Backup extends Omit<Inventory, 'files'> {
   bytes: number;
   /** Files of which nothing is there. */
   missing: string[];
+  /** Why the audit log does not know of it. */
+  untold?: string;
 }
 
 type Where = Pick<Config, 'data' | 'database'>;
@@ -39,7 +43,7 @@ export async function backUp(config: Where, to: string): Promise<Backup> {
   await copyFiles(from, files);
   const found = await examine(part, files);
   fs.renameSync(part, path.join(target, 'kith.db'));
-  return found;
+  return { ...found, ...(await note(config, 'backup.made', found)) };
 }
 
 /**
@@ -60,9 +64,10 @@ export async function restore(config: Where, from: string): Promise<Backup> {
   fs.rmSync(part, { force: true });
   copyDatabase(path.join(source, 'kith.db'), part);
   const found = await examine(part, path.join(config.data, 'files'));
+  const told = await note({ ...config, file: path.basename(part) }, 'backup.restored', found);
   // Last of all: killed before, there is no server to be started on half of it.
   fs.renameSync(part, database);
-  return found;
+  return { ...found, ...told };
 }
 
 /** Reads the database whole and compares what it speaks of with the files. @throws DatabaseError when it is damaged */
@@ -71,6 +76,17 @@ export async function examine(database: string, folder: string): Promise<Backup>
   const there = await listFiles(folder);
   const missing = files.filter(({ id }) => !there.has(id) && !there.has(`${id}-clean`)).map(({ id }) => id);
   return { ...counts, files: there.size, bytes: [...there.values()].reduce((sum, size) => sum + size, 0), missing };
+}
+
+/** The copy is whole, whether this works or not. */
+async function note(where: Where & { file?: string }, event: 'backup.made' | 'backup.restored', { users, messages, files }: Backup): Promise<Pick<Backup, 'untold'>> {
+  try {
+    await besideServer(where, 'write', (q) => record(q, Date.now(), { event, detail: { users, messages, files } }));
+    return {};
+  } catch (error) {
+    if (!(error instanceof DatabaseError)) throw error;
+    return { untold: error.message };
+  }
 }
 
 function requireSqlite({ database }: Where, tool: string): void {

@@ -352,6 +352,20 @@ export function isLoopback(host: string): boolean {
   return name === 'localhost' || name.endsWith('.localhost') || name === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(name);
 }
 
+/** What is set and not as it is by default, by the name of its variable; of secrets only that they are set. For the operator's eyes. */
+export function shownSettings(config: Config): Record<string, string> {
+  const given = config as Record<string, unknown>;
+  const set = entries().filter(([name, option]) => given[name] !== undefined && given[name] !== fallback(option));
+  return Object.fromEntries(set.map(([name, option]) => [option.env, option.flag === undefined ? '(set)' : withoutPassword(String(given[name]))]));
+}
+
+function withoutPassword(value: string): string {
+  const url = value.includes('://') ? URL.parse(value) : null;
+  if (!url || url.password === '') return value;
+  url.password = '…';
+  return url.href;
+}
+
 /** What `--help` prints, made from the table. */
 export function helpText(): string {
   const settings = entries().flatMap(([, option]) => {
@@ -359,12 +373,14 @@ export function helpText(): string {
     return [`  ${[...flag, option.env].join('   ')}   [${option.shown ?? String(option.default)}]`, `      ${option.meaning}`];
   });
   return [
-    'Usage: kith [start|demo|backup|restore|doctor] [flags]',
+    'Usage: kith [start|demo|backup|restore|audit|doctor] [flags]',
     '',
     '  start             Serve (the default).',
     '  demo              Serve a throw-away server with people and messages in it.',
     '  backup <folder>   Copy everything into a folder while the server goes on. Again into the same one: only what is new.',
     '  restore <folder>  Make the data directory out of a backup, after looking at all of it.',
+    '  audit verify      Read the whole audit log, and say whether it is as it was written.',
+    '  audit export      Print it, a line of JSON for each entry.',
     '  doctor            Look at settings, disk, database, files, clock and address, and say what to do.',
     '',
     'Settings, as flag or as environment variable (the flag wins), with the default:',

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { DatabaseSync } from 'node:sqlite';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -135,6 +136,34 @@ describe('starting', () => {
     const running = new Running([], { KITH_REGISTRATOIN: 'closed' });
     expect(await running.says(/"level":"(\w+)".*KITH_REGISTRATOIN is no setting/)).toMatchObject({ 1: 'warn' });
   });
+});
+
+test('[LG8] the audit log is read beside the running server: it knows starts, settings and stops, and one that was changed is refused in words', async () => {
+  const first = new Running(['--site-name', 'Maple'], { KITH_S3_SECRET_KEY: '' });
+  const url = await first.url();
+  await post(url, 'auth.guest', { name: 'Ann' });
+  const whole = new Running(['audit', 'verify']);
+  expect([await whole.exit, whole.stderr]).toEqual([0, '']);
+  expect(whole.stdout).toMatch(/Whole: 4 entries, 1 to 4\.\n {2}It ends with [0-9a-f]{64};/);
+  first.signal('SIGTERM');
+  expect(await first.exit).toBe(0);
+  const taken = new Running(['audit', 'export']);
+  expect(await taken.exit).toBe(0);
+  const lines = taken.stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { event: string; detail: Record<string, string> });
+  expect(lines.map(({ event }) => event)).toEqual(['server.started', 'settings.changed', 'session.made', 'account.made', 'server.stopped']);
+  expect(lines[0]!.detail['version']).toMatch(/^\d+\.\d+\.\d+$/);
+  expect(lines[1]!.detail).toMatchObject({ KITH_SITE_NAME: 'default → Maple' });
+
+  const file = new DatabaseSync(join(data, 'kith.db'));
+  const taking = file.prepare('select event from audit order by seq desc limit 1').get();
+  expect(taking).toEqual({ event: 'audit.exported' });
+  file.exec(`update audit set actor = 'nobody' where seq = 3`);
+  file.close();
+  const broken = new Running(['audit', 'verify']);
+  expect([await broken.exit, broken.stderr]).toEqual([1, 'Row 3 was changed.\n']);
 });
 
 describe('stopping', () => {

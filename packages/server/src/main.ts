@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import type { Backup } from './backup.ts';
 import { type CommandLine, ConfigError, helpText, isLoopback, mib, readCommandLine } from './config.ts';
+import { AuditBroken } from './core/audit.ts';
 import { DatabaseError } from './db/db.ts';
 import { type Log, openLog } from './log.ts';
 import { type RunningServer, startServer, version } from './server.ts';
@@ -31,6 +32,8 @@ async function main(): Promise<void> {
       const { restore } = await import('./backup.ts');
       return print(inWords(await restore(line.config, from).catch(saySo), `is in ${line.config.data}`));
     }
+    case 'audit':
+      return audit(line);
     case 'doctor':
       return doctor(line);
     default:
@@ -44,10 +47,18 @@ function requireFolder({ command, argument }: CommandLine): string {
 
 const saySo = (error: unknown): never => giveUp(startProblem(error, 0), 1);
 
-function inWords({ users, conversations, messages, files, bytes, missing }: Backup, where: string): string {
+function inWords({ users, conversations, messages, files, bytes, missing, untold }: Backup, where: string): string {
   const counts = `${users} people, ${conversations} conversations, ${messages} messages, ${files} files (${Math.ceil(bytes / mib)} MiB)`;
   const lost = missing.length === 0 ? '' : `  The bytes of ${missing.length} files are missing: ${missing.slice(0, 5).join(', ')}\n`;
-  return `  Whole, and ${where}: ${counts}.\n${lost}`;
+  const unsaid = untold === undefined ? '' : `  The audit log does not know of it: ${untold}\n`;
+  return `  Whole, and ${where}: ${counts}.\n${lost}${unsaid}`;
+}
+
+async function audit({ config, argument }: CommandLine): Promise<void> {
+  const { exportAudit, verifyAudit } = await import('./audit-command.ts');
+  if (argument === 'verify') return print(await verifyAudit(config).catch(saySo));
+  if (argument === 'export') return exportAudit(config, print).catch(saySo);
+  giveUp('kith audit verify, or kith audit export', 2);
 }
 
 async function doctor({ config, unknownVariables }: CommandLine): Promise<void> {
@@ -123,7 +134,7 @@ function die(log: Log, error: unknown, what: string): never {
 }
 
 function startProblem(error: unknown, port: number): string {
-  if (error instanceof DatabaseError || error instanceof ConfigError) return error.message;
+  if (error instanceof DatabaseError || error instanceof ConfigError || error instanceof AuditBroken) return error.message;
   switch ((error as NodeJS.ErrnoException).code) {
     case 'EADDRINUSE':
       return `Port ${port} is taken. Stop what uses it, or choose another with --port.`;

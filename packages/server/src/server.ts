@@ -121,6 +121,9 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
     throw error;
   }
   const { port } = router.server.address() as AddressInfo;
+  // A full disk keeps nobody from reading what is there.
+  const unsaid = (error: unknown): void => log.error({ err: error }, 'the audit log could not be written');
+  await core.started(version).catch(unsaid);
 
   const stop = async (withinMs: number): Promise<void> => {
     log.info('stopping');
@@ -132,6 +135,7 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
     closeMetrics();
     await broker.close();
     await sweeper.close();
+    await core.note([{ event: 'server.stopped', detail: { version } }]).catch(unsaid);
     await core.close();
     log.info('stopped');
   };

@@ -142,6 +142,7 @@ export const matrix: { [M in MethodName]: Row<M> } = {
   'settings.update': { params: () => ({ typing: false }), expect: everyone },
   'announcement.send': { params: () => ({ text: 'Hear me' }), expect: nobody },
   'admin.invite': { params: () => ({}), expect: nobody },
+  'admin.audit': { params: () => ({}), expect: nobody },
   'admin.disable': { params: ({ anna }) => ({ userId: anna.id, disabled: true }), expect: nobody },
 };
 

@@ -3,6 +3,8 @@ import { type MethodName, type Params, RequestError, type Result, type Signal, t
 import type { Config } from '../config.ts';
 import type { Query } from '../db/db.ts';
 import { type Caller, type Effect, type Identity, type SentLink, type Topic, encodeSignal } from './core.ts';
+import { type Note, record } from './audit.ts';
+import type { BlockNotes } from './block-notes.ts';
 import type { Online } from './online.ts';
 import type { Passwords } from './passwords.ts';
 import type { PushSender } from './push-sender.ts';
@@ -18,6 +20,8 @@ export interface Services extends Log {
   passwords: Passwords;
   signInLimits: SignInLimits;
   push: PushSender;
+  /** Tells the audit log of limits that somebody ran into. */
+  blocks: BlockNotes;
   /** Tells whoever makes previews. */
   linkSent: (link: SentLink) => void;
 }
@@ -59,6 +63,11 @@ export class Context {
 
   commit<T>(streams: StreamId[] | ((q: Query) => Promise<StreamId[]>), work: (c: Commit) => Promise<T>, options?: { append?: StreamId }): Promise<T> {
     return commit(this.services, streams, work, options);
+  }
+
+  /** Writes into the audit log what the person who asks is doing, in this transaction: last of all in it. */
+  audit(c: Pick<Commit, 'q' | 'now'>, event: Note['event'], about: Pick<Note, 'subject' | 'detail'> & { actor?: string } = {}): Promise<void> {
+    return record(c.q, c.now, { event, actor: this.caller.identity?.userId, ip: this.caller.ip, ...about });
   }
 
   /** Tells those who follow the topic now, but for the one who asks, on whatever device. May be lost. */

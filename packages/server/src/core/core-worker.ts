@@ -92,6 +92,10 @@ class WorkerCore implements Core {
   forgetFiles: Core['forgetFiles'] = (fileIds) => this.#call<void>('forgetFiles', fileIds);
   originals: Core['originals'] = () => this.#call<string[]>('originals');
   forgetOriginals: Core['forgetOriginals'] = (ids) => this.#call<void>('forgetOriginals', ids);
+  started: Core['started'] = (version) => this.#call<void>('started', version);
+  note: Core['note'] = (notes) => this.#call<void>('note', notes);
+  blocked: Core['blocked'] = (limit, ip) => this.#call<void>('blocked', limit, ip);
+  tidy: Core['tidy'] = () => this.#call<boolean>('tidy');
   linkWanted: Core['linkWanted'] = (link) => this.#call<boolean>('linkWanted', link);
   reserveLinkPicture: Core['reserveLinkPicture'] = (link, picture) => this.#call<string | undefined>('reserveLinkPicture', link, picture);
   linkFound: Core['linkFound'] = (link, page) => this.#call<boolean>('linkFound', link, page);

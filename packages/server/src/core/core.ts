@@ -1,4 +1,5 @@
 import type { CloseName, ErrorCode, Signal, StreamId } from '@kith/protocol';
+import type { Note } from './audit.ts';
 
 /**
  * The seam between the gateway (sockets, HTTP) and the core (features, SQL). With SQLite the core runs in a worker
@@ -71,6 +72,18 @@ export interface Core {
 
   /** They are deleted. */
   forgetOriginals(ids: string[]): Promise<void>;
+
+  /** Tells the audit log that this version has started, and with which settings. */
+  started(version: string): Promise<void>;
+
+  /** Writes into the audit log what happened outside of requests. */
+  note(notes: Note[]): Promise<void>;
+
+  /** Told to the audit log, once a minute for each: an address runs into a limit. */
+  blocked(limit: string, ip: string): Promise<void>;
+
+  /** Takes away some of what is too old. Once a minute. @returns whether there may be more */
+  tidy(): Promise<boolean>;
 
   /** Is a preview of this link wanted at this moment, and not there yet? */
   linkWanted(link: SentLink): Promise<boolean>;

@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { type ErrorBody, type MethodName, RequestError, type StreamId, decodeParams, decodeRequest, isMethod, methods } from '@kith/protocol';
-import type { Config } from '../config.ts';
+import { type Config, shownSettings } from '../config.ts';
 import { CommitUnknown, type Database } from '../db/db.ts';
 import { authenticate, setupCode, topics } from '../features/auth.ts';
 import { handlers } from '../features/index.ts';
 import { watchable } from '../features/presence.ts';
 import { requireOperator } from './access.ts';
+import { type Note, pruneAudit, record, recordStart } from './audit.ts';
 import { findAvatar } from './avatars.ts';
+import { BlockNotes } from './block-notes.ts';
 import { Context, type Handler, type Services } from './context.ts';
 import type { Answer, Caller, Core, FileToServe, Identity, LinkPage, Publication, SentLink, StoredBytes, Topic, Upload } from './core.ts';
 import { DiskReserve } from './disk-reserve.ts';
@@ -66,7 +68,7 @@ class LocalCore implements Core {
     const passwords = new Passwords({ memory: config.passwordMemory, passes: config.passwordPasses });
     const signInLimits = new SignInLimits({ on: config.rateLimits, registrationsPerHour: config.registrationsPerHour });
     const push = new PushSender({ db, now, config, vapid, onFault: (error) => this.#report('push', error) });
-    this.#services = { ...log, config, online, roomsOnline, passwords, signInLimits, push, linkSent: (link) => this.#link(link) };
+    this.#services = { ...log, config, online, roomsOnline, passwords, signInLimits, push, blocks: new BlockNotes(log), linkSent: (link) => this.#link(link) };
     this.#ages = new SessionAges(log, config);
     // What a database server has left is its own to say.
     this.#disk = new DiskReserve(config.data, config.database === 'sqlite' ? config.diskReserve : 0);
@@ -203,6 +205,25 @@ class LocalCore implements Core {
 
   forgetOriginals(ids: string[]): Promise<void> {
     return this.#track(forgetOriginals(this.#services.db, ids));
+  }
+
+  started(version: string): Promise<void> {
+    const { db, now, config } = this.#services;
+    return this.#track(db.write([], (q) => recordStart(q, now(), { version, settings: shownSettings(config) })));
+  }
+
+  note(notes: Note[]): Promise<void> {
+    const { db, now } = this.#services;
+    return this.#track(db.write([], (q) => record(q, now(), ...notes)));
+  }
+
+  blocked(limit: string, ip: string): Promise<void> {
+    return this.#track(this.#services.blocks.tell(limit, ip));
+  }
+
+  tidy(): Promise<boolean> {
+    const { db, now } = this.#services;
+    return this.#track(pruneAudit(db, now()));
   }
 
   linkWanted(link: SentLink): Promise<boolean> {

@@ -26,10 +26,13 @@ export async function confirm(context: Context): Promise<number> {
 
 /** The password of the person signed in. Guessing it is limited as at sign-in. @throws wrong_credentials, rate_limited */
 export async function requirePassword(context: Context, password: string): Promise<void> {
-  const { signInLimits, passwords } = context.services;
+  const { signInLimits, passwords, blocks, db } = context.services;
   const row = await context.read((q) => q.selectFrom('users').select(['handle', 'password']).where('id', '=', context.userId).executeTakeFirstOrThrow());
   const account = row.handle ?? context.userId;
-  await signInLimits.requireMayTry(account, context.caller.ip);
-  if (!(await passwords.verify(password, row.password))) throw new RequestError('wrong_credentials');
+  await blocks.watch('sign-in', context.caller, () => signInLimits.requireMayTry(account, context.caller.ip));
+  if (!(await passwords.verify(password, row.password))) {
+    await db.write([], (q) => context.audit({ q, now: context.now() }, 'signin.failed', { subject: context.userId, detail: { by: 'password' } }));
+    throw new RequestError('wrong_credentials');
+  }
   await signInLimits.succeeded(account, context.caller.ip);
 }

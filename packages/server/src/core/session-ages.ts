@@ -60,7 +60,7 @@ export class SessionAges {
       const row = await openSessions(c.q).where('id', '=', id).executeTakeFirst();
       // Used again, or ended, since it was found.
       if (!row || !isOver(row, this.#bounds, now)) throw c.unchanged(undefined);
-      await endSessions(c, userId, { only: id });
+      await endSessions(c, userId, 'age', { only: id });
     });
   }
 }

@@ -1,4 +1,5 @@
 import { type CloseName, userStream } from '@kith/protocol';
+import { type Note, record } from './audit.ts';
 import { toSession } from './entities.ts';
 import type { Query } from '../db/db.ts';
 import { prepare } from '../db/prepare.ts';
@@ -10,8 +11,18 @@ const findOpen = prepare((q, { id }: { id: string }) => q.selectFrom('sessions')
 /** Has nobody ended this session? */
 export const isSessionOpen = async (q: Query, id: string): Promise<boolean> => (await findOpen.first(q, { id })) !== undefined;
 
-/** Ends sessions of a person, all or one or all but one; their connections are closed with the commit, and their devices get no pushes. */
-export async function endSessions(c: Commit, userId: string, which: { only?: string; except?: string } = {}, as: CloseName = 'sessionEnded'): Promise<number> {
+/**
+ * Ends sessions of a person, all or one or all but one; their connections are closed with the commit, and their devices get no pushes.
+ *
+ * @param why  For the audit log.
+ */
+export async function endSessions(
+  c: Commit,
+  userId: string,
+  why: EndReason,
+  which: { only?: string; except?: string } = {},
+  { as = 'sessionEnded', ...by }: { as?: CloseName } & Pick<Note, 'actor' | 'ip'> = {},
+): Promise<number> {
   const own = userStream(userId);
   const rows = await c.q
     .updateTable('sessions')
@@ -32,8 +43,12 @@ export async function endSessions(c: Commit, userId: string, which: { only?: str
     c.q,
     rows.map((row) => row.id),
   );
+  await record(c.q, c.now, ...rows.map(({ id }): Note => ({ event: 'session.ended', subject: userId, ...by, detail: { sessionId: id, why } })));
   return rows.length;
 }
+
+/** signed-out and revoked: by the person. replaced: there were too many. */
+type EndReason = 'signed-out' | 'revoked' | 'password' | 'disabled' | 'deleted' | 'age' | 'replaced';
 
 /** Keeps the time of a session's last use. */
 export async function touchSession(log: Log, sessionId: string, userId: string, now: number): Promise<void> {

@@ -12,6 +12,7 @@ import * as heard from './migrations/0009_heard.ts';
 import * as links from './migrations/0010_links.ts';
 import * as shared from './migrations/0013_shared.ts';
 import * as factors from './migrations/0015_factors.ts';
+import * as ledger from './migrations/0016_ledger.ts';
 
 /** In the order they run. A released one is never changed. */
 const migrations = {
@@ -27,6 +28,7 @@ const migrations = {
   '0010_links': links,
   '0013_shared': shared,
   '0015_factors': factors,
+  '0016_ledger': ledger,
 };
 
 /** @throws DatabaseError when a migration fails, or the database was made by a newer program */

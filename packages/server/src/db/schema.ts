@@ -26,6 +26,8 @@ export interface Schema {
   files: FilesTable;
   file_usage: FileUsageTable;
   originals: OriginalsTable;
+  audit: AuditTable;
+  audit_head: AuditHeadTable;
 }
 
 type Flag = 0 | 1;
@@ -304,4 +306,35 @@ export interface OriginalsTable {
 export interface FileUsageTable {
   owner_id: string;
   bytes: number;
+}
+
+/** What was done that matters for security, each row sealed with the hash of the one before: core/audit.ts. */
+export interface AuditTable {
+  seq: number;
+  at: number;
+  event: string;
+  actor: string | null;
+  subject: string | null;
+  /** JSON: ids, names of settings, counts. */
+  detail: string;
+  /** The address, and what it is sealed with; both go after 30 days … */
+  ip: string | null;
+  salt: string | null;
+  /** … and this stays: SHA-256 of salt and address; empty: there was none. */
+  ip_seal: string;
+  /** `hash` of the row before. */
+  prev: string;
+  /** SHA-256 of all that does not go, hex. */
+  hash: string;
+}
+
+/** One row: the end of the chain, and its beginning, up to which rows are gone by age. */
+export interface AuditHeadTable {
+  id: 1;
+  seq: number;
+  hash: string;
+  pruned_seq: number;
+  pruned_hash: string;
+  /** JSON: what was set at the last start, to be compared with at the next. */
+  settings: string;
 }

@@ -67,6 +67,32 @@ export async function openSqlite(dir: string): Promise<Database> {
   }
 }
 
+/** Milliseconds that a command waits for the server, or a backup, to let go of the file. */
+const patientMs = 10_000;
+
+/**
+ * One transaction on a file that a server may have open.
+ *
+ * @param file  Of a migrated database.
+ * @throws DatabaseError
+ */
+export async function besideSqlite<T>(file: string, mode: 'read' | 'write', work: (q: Query) => Promise<T>): Promise<T> {
+  if (!fs.existsSync(file)) throw new DatabaseError(`There is no database at ${file}.`);
+  const db = new DatabaseSync(file, { readOnly: mode === 'read', timeout: patientMs });
+  try {
+    if (mode === 'write') db.exec('pragma synchronous = full');
+    db.exec(mode === 'read' ? 'begin' : 'begin immediate');
+    const result = await work(kyselyOn(db));
+    db.exec('commit');
+    return result;
+  } catch (error) {
+    if (errcode(error) === undefined) throw error;
+    throw new DatabaseError(`${file} could not be used: ${error instanceof Error ? error.message : String(error)}.`, { cause: error });
+  } finally {
+    db.close();
+  }
+}
+
 /** SQLite opens what it may not write to all the same, only for reading: then even the lock would keep nobody out. */
 function makeWritable(dir: string, file: string): void {
   try {

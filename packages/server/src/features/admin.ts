@@ -17,6 +17,7 @@ export const admin: Handlers<'admin.invite' | 'admin.disable'> = {
         .insertInto('invites')
         .values({ code_hash: sha256(code), operator: 0, uses_left: uses, expires_at: expiresAt, created_by: context.userId })
         .execute();
+      await context.audit({ q, now: context.now() }, 'invite.made', { detail: { uses, hours } });
     });
     return { code, expiresAt };
   },
@@ -32,8 +33,9 @@ export const admin: Handlers<'admin.invite' | 'admin.disable'> = {
         .set({ disabled_at: disabled ? c.now : null, version: c.version(own) })
         .where('id', '=', userId)
         .execute();
-      if (disabled) await endSessions(c, userId, {}, 'accountDisabled');
       c.put(own, await readUser(c.q, userId));
+      await context.audit(c, disabled ? 'account.disabled' : 'account.enabled', { subject: userId });
+      if (disabled) await endSessions(c, userId, 'disabled', {}, { as: 'accountDisabled', actor: context.userId, ip: context.caller.ip });
     });
     return {};
   },

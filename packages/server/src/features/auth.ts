@@ -38,12 +38,15 @@ export const auth: Handlers<'auth.register' | 'auth.login' | 'auth.guest' | 'aut
   },
 
   async 'auth.login'(context, { handle, password, device }) {
-    const { signInLimits, passwords } = context.services;
-    await signInLimits.requireMayTry(handle, context.caller.ip);
+    const { signInLimits, passwords, blocks } = context.services;
+    await blocks.watch('sign-in', context.caller, () => signInLimits.requireMayTry(handle, context.caller.ip));
     const user = await context.read((q) => q.selectFrom('users').selectAll().where('handle', '=', handle).where('deleted_at', 'is', null).executeTakeFirst());
-    if (!(await passwords.verify(password, user?.password ?? null)) || !user) throw new RequestError('wrong_credentials');
+    if (!(await passwords.verify(password, user?.password ?? null)) || !user) {
+      await signInFailed(context, user?.id, 'password');
+      throw new RequestError('wrong_credentials');
+    }
     await signInLimits.succeeded(handle, context.caller.ip);
-    return signIn(context, user.id, device);
+    return signIn(context, user.id, 'password', device);
   },
 
   async 'auth.exchange'(context, { jwt, device }) {
@@ -52,13 +55,13 @@ export const auth: Handlers<'auth.register' | 'auth.login' | 'auth.guest' | 'aut
     await spend(context, jwt, claims.exp! * 1_000);
     const find = () => context.read((q) => q.selectFrom('users').select('id').where('external_id', '=', externalId).where('deleted_at', 'is', null).executeTakeFirst());
     const known = await find();
-    if (known) return signIn(context, known.id, device);
+    if (known) return signIn(context, known.id, 'jwt', device);
     try {
       return await createUser(context, { externalId, name: nameOf(claims), device });
     } catch (error) {
       // The same person came twice at the same moment, for the first time.
       const other = await find();
-      if (other) return signIn(context, other.id, device);
+      if (other) return signIn(context, other.id, 'jwt', device);
       throw error;
     }
   },
@@ -84,6 +87,7 @@ export const auth: Handlers<'auth.register' | 'auth.login' | 'auth.guest' | 'aut
         await showChanged(c, userId);
         const user = await readUser(c.q, userId);
         c.put(own, user);
+        await context.audit(c, 'account.claimed');
         return { user };
       },
     );
@@ -97,7 +101,7 @@ export const auth: Handlers<'auth.register' | 'auth.login' | 'auth.guest' | 'aut
   async 'auth.logout'(context) {
     const { userId, sessionId } = context.identity;
     await context.commit([userStream(userId)], async (c) => {
-      if ((await endSessions(c, userId, { only: sessionId })) === 0) throw c.unchanged(undefined);
+      if ((await endSessions(c, userId, 'signed-out', { only: sessionId }, by(context))) === 0) throw c.unchanged(undefined);
     });
     context.effects.push({ do: 'signed-out' });
     return {};
@@ -114,7 +118,7 @@ export const auth: Handlers<'auth.register' | 'auth.login' | 'auth.guest' | 'aut
   async 'session.revoke'(context, { sessionId }) {
     const { userId } = context;
     await context.commit([userStream(userId)], async (c) => {
-      if ((await endSessions(c, userId, { only: sessionId })) > 0) return;
+      if ((await endSessions(c, userId, 'revoked', { only: sessionId }, by(context))) > 0) return;
       const own = await c.q.selectFrom('sessions').select('id').where('id', '=', sessionId).where('user_id', '=', userId).executeTakeFirst();
       if (!own) throw new RequestError('not_found');
       throw c.unchanged(undefined);
@@ -166,7 +170,8 @@ interface Invited {
 
 /** @throws invite_required, forbidden, rate_limited */
 async function requireMayRegister(context: Context, code: string | undefined): Promise<Invited | undefined> {
-  await context.services.signInLimits.requireMayRegister(context.caller.ip);
+  const { signInLimits, blocks } = context.services;
+  await blocks.watch('registration', context.caller, () => signInLimits.requireMayRegister(context.caller.ip));
   if (code) {
     const hash = sha256(code);
     const invite = await context.read((q) =>
@@ -228,24 +233,36 @@ async function createUser(context: Context, given: NewUser): Promise<Result<'aut
       .executeTakeFirst();
     if (!written) throw new RequestError('handle_taken');
     await enterAnnouncements(c, announcements, userId);
-    return openSession(context, c, userId, given.device);
+    const opened = await openSession(context, c, userId, 'registration', given.device);
+    await context.audit(c, 'account.made', { actor: userId, detail: { guest: row.guest === 1, operator: row.operator === 1, invited: given.invite !== undefined } });
+    return opened;
   });
 }
 
-async function signIn(context: Context, userId: string, device: string | undefined): Promise<Result<'auth.login'>> {
+/** How somebody came to a session. */
+type SignedInBy = 'registration' | 'password' | 'jwt';
+
+const by = ({ caller }: Context) => ({ actor: caller.identity?.userId, ip: caller.ip });
+
+/** Told in the audit log without the name that was tried: people type their password there. */
+function signInFailed(context: Context, userId: string | undefined, how: SignedInBy): Promise<void> {
+  return context.services.db.write([], (q) => context.audit({ q, now: context.now() }, 'signin.failed', { subject: userId, detail: { by: how } }));
+}
+
+async function signIn(context: Context, userId: string, how: SignedInBy, device: string | undefined): Promise<Result<'auth.login'>> {
   const own = userStream(userId);
   return context.commit([own], async (c) => {
     const user = await c.q.selectFrom('users').select(['disabled_at', 'deleted_at']).where('id', '=', userId).executeTakeFirstOrThrow();
     if (user.disabled_at !== null || user.deleted_at !== null) throw new RequestError('wrong_credentials');
-    return openSession(context, c, userId, device);
+    return openSession(context, c, userId, how, device);
   });
 }
 
 /** A new session and its token. The oldest goes when there are too many. */
-async function openSession(context: Context, c: Commit, userId: string, device: string | undefined): Promise<Result<'auth.login'>> {
+async function openSession(context: Context, c: Commit, userId: string, how: SignedInBy, device: string | undefined): Promise<Result<'auth.login'>> {
   const own = userStream(userId);
   const open = await c.q.selectFrom('sessions').select('id').where('user_id', '=', userId).where('ended_at', 'is', null).orderBy('used_at').execute();
-  for (const { id } of open.slice(0, Math.max(0, open.length - limits.sessionsPerUser + 1))) await endSessions(c, userId, { only: id });
+  for (const { id } of open.slice(0, Math.max(0, open.length - limits.sessionsPerUser + 1))) await endSessions(c, userId, 'replaced', { only: id });
   const token = newToken();
   const row = {
     id: newId(),
@@ -262,6 +279,7 @@ async function openSession(context: Context, c: Commit, userId: string, device: 
   const user = await readUser(c.q, userId);
   c.put(own, toSession(row));
   if (user.version === row.version) c.put(own, user);
+  await context.audit(c, 'session.made', { actor: userId, detail: { sessionId: row.id, by: how } });
   context.effects.push({ do: 'signed-in', identity: { userId, sessionId: row.id }, token });
   return { user, sessionId: row.id, token };
 }

@@ -121,6 +121,7 @@ export const conversations: Handlers<
     };
     await context.commit(everybody, async (c) => {
       for (const memberId of (await everybody(c.q)).filter((id) => id !== stream).map((id) => parseStream(id)!.id)) await leave(c, conversationId, memberId);
+      await context.audit(c, 'group.dissolved', { detail: { conversationId } });
     });
     return {};
   },

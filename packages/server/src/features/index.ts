@@ -1,6 +1,7 @@
 import type { Handlers } from '../core/context.ts';
 import { admin } from './admin.ts';
 import { announcements } from './announcements.ts';
+import { audit } from './audit.ts';
 import { auth } from './auth.ts';
 import { conversations } from './conversations.ts';
 import { drafts } from './drafts.ts';
@@ -40,4 +41,5 @@ export const handlers: Handlers = {
   ...push,
   ...announcements,
   ...admin,
+  ...audit,
 };

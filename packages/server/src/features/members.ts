@@ -32,7 +32,7 @@ export const members: Handlers<'member.list' | 'member.add' | 'member.remove' | 
     return context.commit(
       async (q) => [stream, ...(await streamsOf(q, wanted))],
       async (c) => {
-        const { type } = await requireMember(c.q, conversationId, userId);
+        const { type, role } = await requireMember(c.q, conversationId, userId);
         if (type !== 'group') throw new RequestError('forbidden');
         const present = await joinedAmong(c, conversationId, wanted);
         const newcomers = await findNewcomers(
@@ -46,6 +46,7 @@ export const members: Handlers<'member.list' | 'member.add' | 'member.remove' | 
         }
         const result = { members: await Promise.all([...present, ...newcomers.map((newcomer) => newcomer.userId)].map((id) => readMember(c.q, conversationId, id))) };
         if (newcomers.length === 0) throw c.unchanged(result);
+        if (role !== 'member') await context.audit(c, 'member.added', { detail: { conversationId, userIds: newcomers.map((newcomer) => newcomer.userId).join(' ') } });
         return result;
       },
       { append: stream },
@@ -67,6 +68,7 @@ export const members: Handlers<'member.list' | 'member.add' | 'member.remove' | 
         // In rooms there is no line about who goes, and whoever may enter by themselves would be back at once.
         if (type === 'room') await bar(c, conversationId, memberId);
         else await appendLine(c, conversationId, userId, { type: 'removed', userIds: [memberId] });
+        await context.audit(c, 'member.removed', { subject: memberId, detail: { conversationId } });
         return { member: await readMember(c.q, conversationId, memberId) };
       },
       type === 'room' ? {} : { append: stream },
@@ -89,6 +91,7 @@ export const members: Handlers<'member.list' | 'member.add' | 'member.remove' | 
         await setRole(c, conversationId, memberId, role);
         if (role === 'owner') await setRole(c, conversationId, userId, 'admin');
         await appendLine(c, conversationId, userId, { type: 'role', userIds: [memberId], role });
+        await context.audit(c, 'member.role', { subject: memberId, detail: { conversationId, old: target.role, new: role } });
         return { member: await readMember(c.q, conversationId, memberId) };
       },
       { append: stream },

@@ -63,6 +63,7 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
       if (row.sender_id !== context.userId && !moderates) throw new RequestError('forbidden');
       if (row.sender_id === context.userId && !moderates) requireInTime(context, row);
       await letGo(c, row);
+      if (row.sender_id !== context.userId) await context.audit(c, 'message.deleted', { subject: row.sender_id, detail: { conversationId: row.conversation_id, messageId } });
       return { text: '', file: null, shared: null, link_url: null, link: null, deleted_at: c.now, deleted_by: context.userId };
     }),
 

@@ -80,9 +80,10 @@ export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.
         .set({ password: hash, version: c.version(own) })
         .where('id', '=', userId)
         .execute();
-      await endSessions(c, userId, { except: sessionId });
       const user = await readUser(c.q, userId);
       c.put(own, user);
+      await context.audit(c, 'password.changed');
+      await endSessions(c, userId, 'password', { except: sessionId }, { actor: userId, ip: context.caller.ip });
       return { user };
     });
   },
@@ -116,8 +117,9 @@ export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.
         }
         await endFriendships(c, userId);
         await showChanged(c, userId);
-        await endSessions(c, userId);
         c.put(own, await readUser(c.q, userId));
+        await context.audit(c, 'account.deleted');
+        await endSessions(c, userId, 'deleted', {}, { actor: userId, ip: context.caller.ip });
       },
     );
     context.effects.push({ do: 'signed-out' });

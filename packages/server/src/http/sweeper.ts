@@ -33,9 +33,15 @@ export function openSweeper({ core, blobs, clock, log, now = Date.now }: { core:
     if (ids.length + left.length > 0 && !closed) await round();
   };
 
+  const tidyUp = async (): Promise<void> => {
+    if ((await core.tidy()) && !closed) await tidyUp();
+  };
+
   const timer = clock.every(everyMs, () => {
     // The next minute tries again, from where this one came to.
-    running ??= round()
+    running ??= tidyUp()
+      .catch((error: unknown) => log.error({ err: error }, 'what is too old could not be taken away'))
+      .then(round)
       .catch((error: unknown) => log.error({ err: error }, 'files could not be swept'))
       .finally(() => (running = undefined));
   });

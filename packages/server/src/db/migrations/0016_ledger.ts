@@ -1,0 +1,34 @@
+import { type ColumnDefinitionBuilder, type Kysely, sql } from 'kysely';
+
+const required = (column: ColumnDefinitionBuilder) => column.notNull();
+
+/** The audit log: a chain of rows, and a row with its two ends. */
+export async function up(db: Kysely<unknown>): Promise<void> {
+  const { schema } = db;
+  await schema
+    .createTable('audit')
+    .addColumn('seq', 'bigint', (c) => c.primaryKey())
+    .addColumn('at', 'bigint', required)
+    .addColumn('event', 'text', required)
+    .addColumn('actor', 'text')
+    .addColumn('subject', 'text')
+    .addColumn('detail', 'text', required)
+    .addColumn('ip', 'text')
+    .addColumn('salt', 'text')
+    .addColumn('ip_seal', 'text', required)
+    .addColumn('prev', 'text', required)
+    .addColumn('hash', 'text', required)
+    .execute();
+  // Addresses go long before the rows.
+  await sql`create index audit_ip on audit (at) where ip is not null`.execute(db);
+  await schema
+    .createTable('audit_head')
+    .addColumn('id', 'bigint', (c) => c.primaryKey())
+    .addColumn('seq', 'bigint', required)
+    .addColumn('hash', 'text', required)
+    .addColumn('pruned_seq', 'bigint', required)
+    .addColumn('pruned_hash', 'text', required)
+    .addColumn('settings', 'text', required)
+    .execute();
+  await sql`insert into audit_head (id, seq, hash, pruned_seq, pruned_hash, settings) values (1, 0, '', 0, '', '{}')`.execute(db);
+}

@@ -122,6 +122,24 @@ describe('pairs that do not go together are refused', () => {
     expect(read([], { ...s3, KITH_S3_ENDPOINT: 'http://127.0.0.1:9000' }).config.s3Endpoint).toBe('http://127.0.0.1:9000');
   });
 
+  const nats = { KITH_NATS: 'tls://kith:secret@a.example.org,tls://b.example.org:4333', KITH_DATABASE: 'postgres://kith@127.0.0.1/kith' };
+  test.each<[string, Record<string, string>, string]>([
+    ['SQLite, which has one writer', { ...nats, KITH_DATABASE: 'sqlite' }, 'KITH_NATS is for several nodes, and with SQLite there can be only one'],
+    ['another scheme', { ...nats, KITH_NATS: 'http://a.example.org' }, 'KITH_NATS: must be URLs like'],
+    ['a path', { ...nats, KITH_NATS: 'tls://a.example.org,tls://b.example.org/kith' }, 'KITH_NATS: must be URLs like'],
+    ['nothing between two commas', { ...nats, KITH_NATS: 'tls://a.example.org,,' }, 'KITH_NATS: must be URLs like'],
+    ['no TLS to another machine', { ...nats, KITH_NATS: 'nats://127.0.0.1,nats://b.example.org' }, 'no TLS'],
+    ['no servers but their authority', { KITH_NATS_CA: '/etc/ca.pem' }, 'KITH_NATS is missing'],
+  ])('[ND7] several nodes with %s are refused', (_, env, message) => {
+    expect(problems([], env)).toContain(message);
+  });
+
+  test('[ND7] several nodes have PostgreSQL, and NATS where it is said to be', () => {
+    expect(read([], nats).config.nats).toBe(nats.KITH_NATS);
+    expect(problems([], { ...nats, KITH_NATS: 'nats://127.0.0.1:4222, nats://[::1]' })).toBe('');
+    expect(problems(['--insecure-http'], { ...nats, KITH_NATS: 'nats://b.example.org' })).toBe('');
+  });
+
   test('idle longer than the longest session, and two listeners on one port, are refused', () => {
     expect(problems([], { KITH_SESSION_IDLE_DAYS: '10', KITH_SESSION_MAX_DAYS: '5' })).toContain('never apply');
     expect(problems([], { PORT: '3000', KITH_METRICS_PORT: '3000' })).toContain('same');

@@ -30,6 +30,20 @@ export const options = {
       return given;
     },
   }),
+  nats: optionalText({
+    env: 'KITH_NATS',
+    flag: 'nats',
+    unit: 'URL',
+    meaning: 'Run several nodes: nats://… or tls://… of the servers that ring between them, separated by commas. Needs PostgreSQL.',
+    read: readNats,
+  }),
+  natsCa: optionalText({ env: 'KITH_NATS_CA', flag: 'nats-ca', unit: 'file', meaning: 'Certificate authority (PEM) of these servers, where it is not one that everybody knows.' }),
+  natsCreds: optionalText({
+    env: 'KITH_NATS_CREDS',
+    flag: 'nats-creds',
+    unit: 'file',
+    meaning: 'Credentials of a NATS user, as nsc writes them. A password or token stands in the URL instead.',
+  }),
   diskReserve: integer({
     env: 'KITH_DISK_RESERVE',
     flag: 'disk-reserve',
@@ -411,7 +425,7 @@ function checked(given: Given): Config {
   if (given.passwordMemory < 19_456 && !(local && isLocalUrl(publicHost))) {
     problems.push('KITH_PASSWORD_MEMORY below 19456 KiB makes stolen passwords cheap to guess; it is only accepted on loopback.');
   }
-  problems.push(...jwtProblems(given), ...s3Problems(given));
+  problems.push(...jwtProblems(given), ...s3Problems(given), ...natsProblems(given));
   if (problems.length > 0) throw new ConfigError(problems);
   return settle(given);
 }
@@ -443,6 +457,18 @@ function s3Problems({ s3Endpoint, s3Bucket, s3AccessKey, s3SecretKey, insecureHt
   const { protocol, hostname } = new URL(s3Endpoint);
   if (protocol === 'http:' && !isLoopback(hostname) && !insecureHttp) {
     problems.push('KITH_S3_ENDPOINT has no TLS (http://). Use https://, or accept that files travel unencrypted with --insecure-http.');
+  }
+  return problems;
+}
+
+function natsProblems({ nats, natsCa, natsCreds, database, insecureHttp }: Given): string[] {
+  if (nats === undefined) return natsCa !== undefined || natsCreds !== undefined ? ['KITH_NATS is missing; the other KITH_NATS_ settings need it.'] : [];
+  const problems: string[] = [];
+  if (database === 'sqlite')
+    problems.push('KITH_NATS is for several nodes, and with SQLite there can be only one: a file has one writer. Set KITH_DATABASE=postgres://…, or leave KITH_NATS out.');
+  const open = nats.split(',').find((one) => one.startsWith('nats:') && !isLoopback(new URL(one).hostname));
+  if (open !== undefined && natsCa === undefined && !insecureHttp) {
+    problems.push('KITH_NATS has no TLS (nats://). Use tls://, or accept that messages travel unencrypted between nodes with --insecure-http.');
   }
   return problems;
 }
@@ -534,6 +560,17 @@ function readEndpoint(given: string): string {
   if (!url || !/^https?:$/.test(url.protocol)) throw new Error('must be a URL like https://s3.example.org');
   if (url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') throw new Error('must be a URL without credentials and query');
   return url.href.replace(/\/+$/, '');
+}
+
+function readNats(given: string): string {
+  const urls = given.split(',').map((one) => one.trim());
+  for (const one of urls) {
+    const url = URL.parse(one);
+    if (!url || !/^(nats|tls):$/.test(url.protocol) || url.hostname === '' || !/^\/?$/.test(url.pathname) || url.search !== '') {
+      throw new Error('must be URLs like tls://user:password@nats.example.org:4222, separated by commas');
+    }
+  }
+  return urls.join(',');
 }
 
 function readOrigin(given: string): string {

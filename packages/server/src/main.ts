@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import type { Backup } from './backup.ts';
+import { BrokerError } from './broker/broker.ts';
 import { type CommandLine, ConfigError, helpText, isLoopback, mib, readCommandLine } from './config.ts';
 import { AuditBroken } from './core/audit.ts';
 import { DatabaseError } from './db/db.ts';
@@ -134,7 +135,7 @@ function die(log: Log, error: unknown, what: string): never {
 }
 
 function startProblem(error: unknown, port: number): string {
-  if (error instanceof DatabaseError || error instanceof ConfigError || error instanceof AuditBroken) return error.message;
+  if (error instanceof DatabaseError || error instanceof ConfigError || error instanceof AuditBroken || error instanceof BrokerError) return error.message;
   switch ((error as NodeJS.ErrnoException).code) {
     case 'EADDRINUSE':
       return `Port ${port} is taken. Stop what uses it, or choose another with --port.`;

@@ -71,6 +71,8 @@ export function openMetrics({ process: ofProcess = false }: { process?: boolean 
       labelNames: ['operation', 'outcome'],
       registers,
     }),
+    brokerConnected: new Gauge({ name: 'kith_broker_connected', help: 'Whether NATS is there: 1 or 0. Without NATS always 0.', registers }),
+    brokerDropped: new Counter({ name: 'kith_broker_dropped_total', help: 'Publications that could not be handed to NATS; other nodes find them in the database.', registers }),
     limitHit: (limit: LimitName) => limitHits.inc({ limit }),
     closed: (as: CloseName) => closes.inc({ code: String(closeCodes[as].code) }),
     answered: (door: 'ws' | 'http', outcome: string) => requests.inc({ door, outcome }),

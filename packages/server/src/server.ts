@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -64,10 +65,10 @@ export const version = (JSON.parse(readFileSync(new URL('../package.json', impor
 /**
  * Builds a server out of its parts and listens. The one place that knows which database, broker and clock there are.
  *
- * @throws ConfigError, DatabaseError, or the error of listening (EADDRINUSE); nothing is left open then
+ * @throws ConfigError, DatabaseError, BrokerError, or the error of listening (EADDRINUSE); nothing is left open then
  */
 export async function startServer(given: Config, overrides: Overrides = {}): Promise<RunningServer> {
-  const { clock = realClock, broker = openLocalBroker() } = overrides;
+  const { clock = realClock } = overrides;
   const log = overrides.log ?? openLog(given);
   const config = withoutPreviewsBehindProxy(given, overrides.env ?? process.env, log);
   const metrics = openMetrics({ process: config.metricsPort !== 0 });
@@ -79,6 +80,7 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
     onFault: ({ id, method, error }) => log.error({ err: error, id, method }, 'a request failed'),
   });
   const core = overrides.wrapCore?.(opened) ?? opened;
+  const broker = overrides.broker ?? (await openBroker(config, { log, metrics }).catch(closeAndThrow(opened)));
   let closing: Promise<void> | undefined;
   const doorkeeper = openDoorkeeper(config);
   const pictures = openPictures({ log });
@@ -117,6 +119,7 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
     await sweeper.close();
     await router.close(0);
     await pictures.close();
+    await broker.close();
     await core.close();
     throw error;
   }
@@ -149,6 +152,20 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
     close: (withinMs = 8_000) => (closing ??= stop(withinMs)),
   };
 }
+
+/** @throws BrokerError: NATS refuses us. Only the one in use is loaded. */
+async function openBroker({ nats, natsCa, natsCreds }: Config, parts: { log: Log; metrics: Metrics }): Promise<Broker> {
+  if (nats === undefined) return openLocalBroker();
+  const { openNats } = await import('./broker/nats.ts');
+  return openNats({ url: nats, ca: natsCa, creds: natsCreds, node: randomUUID() }, parts);
+}
+
+const closeAndThrow =
+  (core: Core) =>
+  async (error: unknown): Promise<never> => {
+    await core.close();
+    throw error;
+  };
 
 /** @throws ConfigError: the store of files refuses us */
 async function openBlobs({ data, uploadReserve, s3Endpoint, s3Bucket, s3Region, s3AccessKey, s3SecretKey }: Config, parts: { log: Log; metrics: Metrics }): Promise<Blobs> {

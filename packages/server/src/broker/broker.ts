@@ -28,6 +28,17 @@ export interface Broker {
   /** Called when publications may have been lost and the broker is back: compare heads now. One listener. */
   onInterrupted(listener: () => void): void;
 
+  /**
+   * Does what these nodes publish reach this one at this moment? Else heads have to be compared more often: then the database
+   * is all that they have in common. @param others  Every other node that lives.
+   */
+  reaches(others: readonly string[]): boolean;
+
   /** After this nothing is delivered, and `publish` does nothing. */
   close(): Promise<void>;
+}
+
+/** The broker does not want us: shown to the operator as it is, and the process does not start. */
+export class BrokerError extends Error {
+  override name = 'BrokerError';
 }

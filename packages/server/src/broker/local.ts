@@ -21,6 +21,7 @@ export function openLocalBroker(): Broker {
     },
     // Nothing can come between a process and itself.
     onInterrupted() {},
+    reaches: (others) => others.length === 0,
     async close() {
       closed = true;
       followed.clear();

@@ -154,7 +154,7 @@ export class Connection implements Follower {
     this.#awaitsPong = true;
     this.#ws.ping();
     this.tellHeads();
-    if (this.#stale) this.recheck();
+    if (this.#stale) void this.recheck();
   }
 
   tellHeads(): void {
@@ -163,10 +163,11 @@ export class Connection implements Follower {
     if (heads) this.deliver(heads);
   }
 
-  recheck(): void {
+  async recheck(): Promise<boolean> {
     this.#stale = true;
     // While an answer is under way, the next heartbeat asks again.
-    if (this.#state.at === 'ready' && this.changed === undefined) void this.#refollow(this.#state.identity);
+    if (this.#state.at === 'ready' && this.changed === undefined) await this.#refollow(this.#state.identity);
+    return !this.#stale || this.#isGone;
   }
 
   rewatch(topics: Topic[]): void {

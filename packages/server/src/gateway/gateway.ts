@@ -37,6 +37,8 @@ interface Parts {
 const turnsPerHeartbeat = 25;
 /** Milliseconds between looks at deadlines and at the memory of all queues. */
 const lookMs = 1_000;
+/** Milliseconds between two comparisons of heads while not everything that other nodes publish comes here. */
+const pollMs = 3_000;
 /** Bytes queued towards all connections together; beyond, those who are furthest behind go. */
 const outboundBytesOfAll = 256 * 1_048_576;
 /** Milliseconds that a peer gets to answer a close frame. */
@@ -182,6 +184,8 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
   let expected = clock.now() + turnMs;
   let lookedAt = clock.now();
   let sweeping = false;
+  let sweepAgain = false;
+  let sweptAt = clock.now();
 
   const turn = (): void => {
     const late = clock.now() - expected;
@@ -194,6 +198,7 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
     const now = clock.now();
     if (now - lookedAt < lookMs) return;
     lookedAt = now;
+    if (now - sweptAt >= pollMs && (hub.isDoubtful || !broker.reaches([]))) sweep(true);
     // Deadlines are in time, and timers run before sockets are read. After a stall of our own, what came meanwhile would
     // be read one moment too late for its sender; so the verdict waits until the loop has been round.
     setImmediate(() => {
@@ -202,15 +207,27 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
     });
   };
 
-  const sweep = (): void => {
+  const sweep = (lossy?: boolean): void => {
     if (sweeping || draining) return;
     sweeping = true;
+    sweepAgain = false;
+    sweptAt = clock.now();
     hub
-      .sweep((streams) => core.heads(streams))
+      .sweep((streams) => core.heads(streams), lossy)
       .catch((error: unknown) => log.warn({ err: error }, 'could not compare heads'))
       .then(() => core.sweepSessions())
       .catch((error: unknown) => log.warn({ err: error }, 'could not end sessions that are over'))
-      .finally(() => (sweeping = false));
+      .finally(() => {
+        sweeping = false;
+        if (sweepAgain) sweep(true);
+      });
+  };
+
+  const onInterrupted = (): void => {
+    hub.distrust();
+    // One that is under way may have been past what was lost.
+    if (sweeping) sweepAgain = true;
+    else sweep(true);
   };
 
   const shed = (): void => {
@@ -221,7 +238,7 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
   };
 
   const timer = clock.every(turnMs, turn);
-  broker.onInterrupted(sweep);
+  broker.onInterrupted(onInterrupted);
   server.on('upgrade', onUpgrade);
 
   const close = (): void => {

@@ -19,8 +19,8 @@ export interface Follower {
   signal(frame: Frame): void;
   /** A push was lost: tell the heads now, not with the next heartbeat. */
   tellHeads(): void;
-  /** A push of its person may have been lost, and with it the end of a membership or a session: ask the core again. */
-  recheck(): void;
+  /** A push of its person may have been lost, and with it the end of a membership or a session: ask the core again. @returns whether it was asked */
+  recheck(): Promise<boolean>;
   /** These are not followed any more, unless the core says that they may be. */
   rewatch(topics: Topic[]): void;
   close(as: CloseName): void;
@@ -52,6 +52,13 @@ export class Hub {
    * has to be written down for every follower of every push.
    */
   #moves = 0;
+  /** How often publications were lost, and how many of these times heads have been compared since. */
+  #losses = 0;
+  #compared = 0;
+  /** Those to whom something was not delivered for that reason. */
+  readonly #owed = new Set<Follower>();
+  /** Those who may follow what they may not any more; the core has to be asked. */
+  readonly #unsure = new Set<Follower>();
 
   constructor(broker: Broker, metrics: Metrics, log: Log) {
     this.#broker = broker;
@@ -96,6 +103,8 @@ export class Hub {
 
   /** The connection is gone. */
   remove(follower: Follower): void {
+    this.#owed.delete(follower);
+    this.#unsure.delete(follower);
     this.unfollow(follower, [...follower.topics]);
   }
 
@@ -148,6 +157,10 @@ export class Hub {
     followed.head = Math.max(followed.head ?? 0, version);
     followed.movedAt = ++this.#moves;
     const ofPerson = topic.startsWith('user:');
+    if (!ofPerson && this.isDoubtful) {
+      for (const follower of followed.followers) this.#owed.add(follower);
+      return;
+    }
     // A copy where the loop may change it: closing a connection takes it out of the set.
     for (const follower of ofPerson ? [...followed.followers] : followed.followers) {
       if (end?.sessionIds.includes(follower.sessionId)) {
@@ -157,7 +170,7 @@ export class Hub {
       this.#turn(follower, push);
       if (doubt) this.#doubt(follower, doubt);
       follower.deliver(frame);
-      if (gap && ofPerson) follower.recheck();
+      if (gap && ofPerson) void follower.recheck();
     }
   }
 
@@ -196,28 +209,59 @@ export class Hub {
     return heads && buildFrame(JSON.stringify({ heads }));
   }
 
-  /** Asks for the newest versions of all that is followed here, and tells those who missed something on the way. */
-  async sweep(ask: (streams: StreamId[]) => Promise<Record<string, number>>): Promise<void> {
+  /** Publications were lost on the way here, the end of memberships perhaps among them. */
+  distrust(): void {
+    this.#losses += 1;
+  }
+
+  /** Until heads are compared nothing of conversations goes out: people may have been taken out of them. */
+  get isDoubtful(): boolean {
+    return this.#compared < this.#losses;
+  }
+
+  /**
+   * Asks for the newest versions of all that is followed here, and tells those who missed something on the way.
+   *
+   * @param lossy  Publications are known to be lost, so a version that is heard of for the first time is told at once as well.
+   */
+  async sweep(ask: (streams: StreamId[]) => Promise<Record<string, number>>, lossy = this.isDoubtful): Promise<void> {
+    const losses = this.#losses;
     const streams = [...this.#topics.keys()].filter(isStream);
+    // People's own first: who has to be asked about is, before the others are told of anything.
+    if (lossy) streams.sort((a, b) => Number(b.startsWith('user:')) - Number(a.startsWith('user:')));
     for (let at = 0; at < streams.length; at += headsPerQuestion) {
       const behind = new Set<Follower>();
       const heads = await ask(streams.slice(at, at + headsPerQuestion));
-      for (const [stream, head] of Object.entries(heads)) this.#found(stream as StreamId, head, behind);
+      for (const [stream, head] of Object.entries(heads)) this.#found(stream as StreamId, head, behind, lossy);
       for (const follower of behind) follower.tellHeads();
+      await this.#askAgain();
     }
+    // Where the core could not be asked, it is with the next sweep.
+    if (this.#unsure.size === 0) this.#compared = losses;
+    if (this.isDoubtful) return;
+    const owed = [...this.#owed];
+    this.#owed.clear();
+    for (const follower of owed) follower.tellHeads();
   }
 
-  #found(stream: StreamId, head: number, behind: Set<Follower>): void {
+  async #askAgain(): Promise<void> {
+    const ask = async (follower: Follower): Promise<void> => {
+      if (await follower.recheck()) this.#unsure.delete(follower);
+    };
+    await Promise.all([...this.#unsure].map(ask));
+  }
+
+  #found(stream: StreamId, head: number, behind: Set<Follower>, lossy: boolean): void {
     const followed = this.#topics.get(stream);
     if (!followed || (followed.head !== undefined && followed.head >= head)) return;
     // Nobody has told us a version before: nothing says that a push was lost, only that one may have been.
-    const lost = followed.head !== undefined;
+    const lost = lossy || followed.head !== undefined;
     followed.head = head;
     followed.movedAt = ++this.#moves;
     // A copy: asking the core again may change what is followed.
     for (const follower of [...followed.followers]) {
       if (lost) behind.add(follower);
-      if (stream.startsWith('user:')) follower.recheck();
+      if (stream.startsWith('user:')) this.#unsure.add(follower);
     }
   }
 

@@ -1,0 +1,193 @@
+import type { Push, StreamId } from '@kith/protocol';
+import { closeCodes } from '@kith/protocol';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import type { Broker } from '../src/broker/broker.ts';
+import { openNats } from '../src/broker/nats.ts';
+import type { Core } from '../src/core/core.ts';
+import { openLog } from '../src/log.ts';
+import { openMetrics } from '../src/metrics.ts';
+import { type Person, type TestClient, type TestServer, coreWith, startTestServer } from './harness.ts';
+import { type TestNats, findNatsServer, startNats } from './nats.ts';
+import { type TestDatabase, createTestDatabase } from './postgres.ts';
+import { type Proxy, openProxy } from './proxy.ts';
+
+// Several nodes on one PostgreSQL and one NATS, in one process: what people on different ones have of each other.
+
+interface Node {
+  server: TestServer;
+  broker: Broker;
+  /** Its database does not answer what streams have come to. */
+  holdHeads(on: boolean): void;
+}
+
+const parts = { log: openLog({ logLevel: 'silent' }), metrics: openMetrics() };
+const missing = findNatsServer() === undefined;
+if (missing) console.warn('NOT RUN: several nodes need nats-server on PATH, or apt-get');
+
+const pushesOf = (client: TestClient, stream: StreamId): Push[] => client.frames.filter((frame): frame is Push => 'stream' in frame && frame.stream === stream);
+const versions = (pushes: Push[]): number[] => pushes.map(({ version }) => version);
+
+describe.skipIf(missing)('several nodes', () => {
+  let nats: TestNats;
+  let wire: Proxy;
+  let database: TestDatabase;
+  let nodes: [Node, Node, Node];
+  let ann: Person;
+  let bob: Person;
+  let cara: Person;
+  let names = 0;
+
+  const start = async (name: string): Promise<Node> => {
+    const broker = await openNats({ url: `nats://127.0.0.1:${wire.port}`, node: name }, parts);
+    let held: PromiseWithResolvers<void> | undefined;
+    const wrapCore = (core: Core): Core => coreWith(core, { heads: async (streams) => (await held?.promise, core.heads(streams)) });
+    const server = await startTestServer({ broker, wrapCore, config: { database: database.url, offlineGraceMs: 0 } });
+    const holdHeads = (on: boolean): void => {
+      held?.resolve();
+      held = on ? Promise.withResolvers() : undefined;
+    };
+    return { server, broker, holdHeads };
+  };
+
+  beforeAll(async () => {
+    nats = await startNats();
+    wire = await openProxy(() => nats.port);
+    database = await createTestDatabase();
+    nodes = await Promise.all([start('one'), start('two'), start('three')]);
+    [ann, bob, cara] = (await Promise.all(['ann', 'bob', 'cara'].map((name) => nodes[0].server.register(name)))) as [Person, Person, Person];
+    await nodes[0].server.befriend(ann, bob, cara);
+  });
+  afterAll(async () => {
+    await Promise.all(nodes.map(({ server }) => server.close()));
+    await wire.close();
+    await nats.close();
+    await database.drop();
+  });
+
+  /** Each on a node of their own. */
+  const connectAll = async (): Promise<[TestClient, TestClient, TestClient]> => {
+    const clients = await Promise.all([nodes[0].server.connect(ann), nodes[1].server.connect(bob), nodes[2].server.connect(cara)]);
+    onTestFinished(async () => void (await Promise.all(clients.map((client) => client.close()))));
+    return clients;
+  };
+  const group = async (title = 'Trip'): Promise<{ id: string; stream: StreamId }> => {
+    const { conversation } = await nodes[0].server.call('conversation.create', { title, memberIds: [bob.id, cara.id] }, ann.token);
+    return { id: conversation.id, stream: `conversation:${conversation.id}` };
+  };
+  const say = (client: TestClient, conversationId: string, text: string) =>
+    client.call('message.send', { conversationId, clientId: `client-${(names += 1)}`, type: 'text', text }).then(({ message }) => message);
+
+  /** By a push, or, where one was lost or is doubted, by the heads. */
+  const hears = (client: TestClient, stream: StreamId, version: number) =>
+    client.next((frame) => ('stream' in frame && frame.stream === stream && frame.version === version) || ('heads' in frame && frame.heads[stream] === version));
+
+  test('[ND1] people on different nodes get every message once, in the one order of its conversation', async () => {
+    const clients = await connectAll();
+    const { id, stream } = await group();
+    // Whoever sends next has the one before: at the same time, and one after the other.
+    const sent = await Promise.all(clients.flatMap((client, at) => Array.from({ length: 20 }, (_, n) => say(client, id, `${at} ${n}`))));
+    for (let turn = 0; turn < 6; turn++) sent.push(await say(clients[turn % 3]!, id, `turn ${turn}`));
+    const last = Math.max(...sent.map(({ version }) => version));
+    for (const client of clients) {
+      await client.push((push) => push.stream === stream && push.version === last);
+      const pushes = pushesOf(client, stream);
+      expect(versions(pushes)).toEqual(Array.from({ length: pushes.length }, (_, at) => pushes[0]!.version + at));
+      const got = pushes.flatMap(({ entities }) => entities.filter((entity) => entity.kind === 'message' && entity.type === 'text'));
+      expect(got).toEqual([...sent].sort((a, b) => a.seq - b.seq));
+    }
+    expect(new Set(sent.map(({ seq }) => seq)).size).toBe(sent.length);
+  });
+
+  test('[ND1] one client id that arrives at all nodes at once is one message', async () => {
+    const { id } = await group();
+    const devices = await Promise.all(nodes.map(({ server }) => server.connect(ann)));
+    onTestFinished(async () => void (await Promise.all(devices.map((client) => client.close()))));
+    const answers = await Promise.all(
+      devices.flatMap((client) => [0, 1].map(() => client.call('message.send', { conversationId: id, clientId: 'sent-everywhere', type: 'text', text: 'once' }))),
+    );
+    expect(new Set(answers.map(({ message }) => `${message.id} ${message.seq}`)).size).toBe(1);
+  });
+
+  test('[ND2] a session that is revoked on one node is closed on the others, within a second', async () => {
+    const second = await nodes[0].server.login(ann);
+    const revoked = await Promise.all(nodes.map(({ server }) => server.connect(second)));
+    const kept = await nodes[1].server.connect(ann);
+    await nodes[0].server.call('session.revoke', { sessionId: second.sessionId }, ann.token);
+    const began = performance.now();
+    for (const client of revoked) expect(await client.closed).toMatchObject({ code: closeCodes.sessionEnded.code });
+    expect(performance.now() - began).toBeLessThan(1_000);
+    await kept.settle();
+    await kept.close();
+  });
+
+  test('[ND3] who is removed at one node gets nothing more at another', async () => {
+    const [a, b, c] = await connectAll();
+    const { id, stream } = await group('Without Bob');
+    await say(a, id, 'before');
+    await b.push((push) => push.stream === stream && JSON.stringify(push).includes('before'));
+    await nodes[2].server.call('member.remove', { conversationId: id, userId: bob.id }, ann.token);
+    // The one who hears of the removal last of all says something, and hears it from the others' node.
+    const message = await say(c, id, 'secret');
+    await a.push((push) => push.stream === stream && push.version === message.version);
+    await b.push((push) => push.stream === `user:${bob.id}` && JSON.stringify(push).includes('"joined":false'));
+    await say(a, id, 'secret too');
+    await b.call('user.update', { bio: 'still here' });
+    await b.push((push) => JSON.stringify(push).includes('still here'));
+    expect(JSON.stringify(b.frames)).not.toContain('secret');
+  });
+
+  test('[ND4] typing reaches members on other nodes, and nobody else', async () => {
+    const [a, b, c] = await connectAll();
+    const { conversation } = await a.call('conversation.direct', { userId: bob.id });
+    await say(a, conversation.id, 'hello');
+    await b.push((push) => JSON.stringify(push).includes('hello'));
+    await a.call('typing.set', { conversationId: conversation.id });
+    expect(await b.signal()).toEqual({ signal: 'typing', data: { conversationId: conversation.id, userId: ann.id } });
+    await c.settle();
+    expect(c.frames.filter((frame) => 'signal' in frame && frame.signal === 'typing')).toEqual([]);
+  });
+
+  test('[ND5] without NATS everything is acknowledged, own followers are served at once and others within five seconds; afterwards nothing is missing', async () => {
+    const [a, b] = await connectAll();
+    const { id, stream } = await group('On our own');
+    const beside = await nodes[0].server.connect(ann);
+    onTestFinished(async () => void (await beside.close()));
+    const before = await say(a, id, 'before');
+    await b.push((push) => push.stream === stream && push.version === before.version);
+    wire.refuse(true);
+    wire.cut();
+    const began = performance.now();
+    const message = await say(a, id, 'in between');
+    await beside.push((push) => push.stream === stream && push.version === message.version);
+    expect(performance.now() - began).toBeLessThan(1_000);
+    await hears(b, stream, message.version);
+    expect(performance.now() - began).toBeLessThan(5_000);
+    expect((await b.call('stream.changes', { stream, since: before.version })) as object).toMatchObject({ entities: [message], version: message.version });
+    wire.refuse(false);
+    await expect.poll(() => nodes.map(({ broker }) => broker.reaches([]))).toEqual([true, true, true]);
+    const after = await say(a, id, 'after');
+    await hears(b, stream, after.version);
+  });
+
+  test('[ND6] who was removed while NATS was away gets nothing at another node when it is back, before heads are compared', async () => {
+    const [a, b, c] = await connectAll();
+    const { id, stream } = await group('Behind his back');
+    const before = await say(a, id, 'before');
+    await b.push((push) => push.stream === stream && push.version === before.version);
+    // Bob's node cannot ask the database from here on, and hears nothing.
+    nodes[1].holdHeads(true);
+    wire.refuse(true);
+    wire.cut();
+    await nodes[0].server.call('member.remove', { conversationId: id, userId: bob.id }, ann.token);
+    wire.refuse(false);
+    await expect.poll(() => nodes.map(({ broker }) => broker.reaches([]))).toEqual([true, true, true]);
+    const secret = await say(a, id, 'secret');
+    await hears(c, stream, secret.version);
+    await b.settle();
+    nodes[1].holdHeads(false);
+    await b.next((frame) => 'heads' in frame && `user:${bob.id}` in frame.heads);
+    await say(a, id, 'secret too');
+    await b.settle();
+    expect(JSON.stringify(b.frames)).not.toContain('secret');
+  });
+});

@@ -388,8 +388,7 @@ export class Client {
   // ── Inside ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   async #start(): Promise<void> {
-    const entries = await this.#journal.load();
-    const bytes = await this.#journal.loadBytes();
+    const [entries, bytes] = await Promise.all([this.#journal.load(), this.#journal.loadBytes()]);
     if (entries.get('format') !== replicaFormat) {
       for (const key of [...entries.keys()].filter(isReplicaKey)) {
         entries.delete(key);

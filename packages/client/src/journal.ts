@@ -14,6 +14,8 @@ export class Journal {
   #timer: unknown;
   #tail: Promise<void> = Promise.resolve();
   #torn = false;
+  /** Questions to the storage that are older than anybody waits. */
+  #unanswered = 0;
   #closed = false;
 
   constructor(storage: Storage, clock: Clock, checkpoint: () => Iterable<[string, unknown]>) {
@@ -24,7 +26,7 @@ export class Journal {
 
   /** Everything that is kept. A storage that cannot be read, or does not answer, counts as empty: the server has it all. */
   load(): Promise<Map<string, unknown>> {
-    return this.#inTime(this.#storage.load()).catch((error: unknown) => {
+    return this.#inTime(() => this.#storage.load()).catch((error: unknown) => {
       console.warn('kith: cannot read the stored replica', error);
       this.#torn = true;
       return new Map<string, unknown>();
@@ -43,14 +45,14 @@ export class Journal {
   async putBytes(key: string, bytes: Blob | undefined): Promise<void> {
     if (this.#closed) return;
     try {
-      await this.#inTime(this.#storage.writeBytes(key, bytes), bytesMs);
+      await this.#inTime(() => this.#storage.writeBytes(key, bytes), bytesMs);
     } catch (error) {
       console.warn('kith: cannot keep the bytes of a file', error);
     }
   }
 
   loadBytes(): Promise<Map<string, Blob>> {
-    return this.#inTime(this.#storage.loadBytes()).catch((error: unknown) => {
+    return this.#inTime(() => this.#storage.loadBytes()).catch((error: unknown) => {
       console.warn('kith: cannot read the bytes of unsent files', error);
       return new Map<string, Blob>();
     });
@@ -103,9 +105,9 @@ export class Journal {
     const replica = all.filter(([key]) => isReplicaKey(key));
     try {
       // After a failed write the head on disk may be all that a later batch would bring: write everything again.
-      if (this.#torn && replica.length > 0) await this.#inTime(this.#storage.write({ changes, replica: [...this.#checkpoint()], whole: true }));
-      else if ((await this.#inTime(this.#storage.write({ changes, replica }))) === 'lapsed')
-        await this.#inTime(this.#storage.write({ changes: [], replica: [...this.#checkpoint()], whole: true }));
+      if (this.#torn && replica.length > 0) await this.#inTime(() => this.#storage.write({ changes, replica: [...this.#checkpoint()], whole: true }));
+      else if ((await this.#inTime(() => this.#storage.write({ changes, replica }))) === 'lapsed')
+        await this.#inTime(() => this.#storage.write({ changes: [], replica: [...this.#checkpoint()], whole: true }));
       this.#torn = false;
     } catch (error) {
       console.warn('kith: cannot write to storage', error);
@@ -114,11 +116,24 @@ export class Journal {
     }
   }
 
-  /** What a browser began it may never end: another tab that stands still in the middle of a transaction holds up all of them. */
-  #inTime<T>(work: Promise<T>, ms = answerMs): Promise<T> {
+  /**
+   * What a browser began it may never end: another tab that stands still in the middle of a transaction holds up all of
+   * them. Until an answer comes, nothing more is asked.
+   */
+  #inTime<T>(work: () => Promise<T>, ms = answerMs): Promise<T> {
+    if (this.#unanswered > 0) return Promise.reject(new Error('The storage does not answer.'));
     return new Promise((resolve, reject) => {
-      const timer = this.#clock.setTimeout(() => reject(new Error(`The storage did not answer within ${ms / 1000} s.`)), ms);
-      work.then(resolve, reject).finally(() => this.#clock.clearTimeout(timer));
+      let late = false;
+      const timer = this.#clock.setTimeout(() => {
+        late = true;
+        this.#unanswered += 1;
+        reject(new Error(`The storage did not answer within ${ms / 1000} s.`));
+      }, ms);
+      const onAnswer = (): void => {
+        this.#clock.clearTimeout(timer);
+        if (late) this.#unanswered -= 1;
+      };
+      work().then(resolve, reject).finally(onAnswer);
     });
   }
 }

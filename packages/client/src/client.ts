@@ -25,7 +25,7 @@ import { type MessageType, Outbox, type Pending } from './outbox.ts';
 import { MissingMembers } from './missing-members.ts';
 import type { Peers } from './peers.ts';
 import { Presence } from './presence.ts';
-import { Reads } from './reads.ts';
+import { type HeldReads, Reads } from './reads.ts';
 import { Replica, storedMessages } from './replica.ts';
 import type { WebSocketConstructor } from './socket.ts';
 import { memoryStorage } from './storage-memory.ts';
@@ -273,6 +273,16 @@ export class Client {
   /** This person has read up to here. Never goes back, and survives disconnects and restarts. */
   markRead(conversationId: string, seq: number): void {
     this.#reads.mark(conversationId, seq);
+  }
+
+  /** Marks a conversation as unread on all devices, until it is read on or that is taken back. Survives disconnects and restarts. */
+  markUnread(conversationId: string, on = true): void {
+    this.#reads.setMarked(conversationId, on);
+  }
+
+  /** Shows everything as read. The server hears of it only when the result is kept; until then it can be undone. */
+  markAllRead(): HeldReads {
+    return this.#reads.holdAll();
   }
 
   /** This person has heard a voice message, on all their devices. Survives disconnects and restarts. */

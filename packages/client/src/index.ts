@@ -28,6 +28,7 @@ export type { Connection } from './link.ts';
 export { type MessageType, type Outbox, type Pending, askAfterMs } from './outbox.ts';
 export type { Peers } from './peers.ts';
 export type { Presence, PresenceOf } from './presence.ts';
+export type { HeldReads } from './reads.ts';
 export { ConnectionError } from './requests.ts';
 export type { WebSocketConstructor, WebSocketLike } from './socket.ts';
 export { idbStorage } from './storage-idb.ts';

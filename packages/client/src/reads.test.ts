@@ -1,6 +1,7 @@
+import type { Inbox } from '@kith/protocol';
 import { describe, expect, test } from 'vitest';
 import { settle } from '../test/fake-clock.ts';
-import { never, refuse } from '../test/model-server.ts';
+import { type ModelServer, never, refuse } from '../test/model-server.ts';
 import { connectTo, ready, setUp } from '../test/setup.ts';
 import { memoryStorage } from './storage-memory.ts';
 
@@ -120,6 +121,115 @@ describe('read marks', () => {
     expect(server.rows.get('inbox/c1')).toMatchObject({ readSeq: 5 });
     expect(server.rows.get('inbox/c2')).toMatchObject({ readSeq: 2 });
     expect(client.conversation('c2')!.unread).toBe(1);
+  });
+});
+
+describe('marked as unread', () => {
+  test('[AT8] it counts as one message, shows at once, and goes to the server with what was known here', async () => {
+    const { server, client, clock } = setUp();
+    server.found('c1', { messages: 3, inbox: { readSeq: 3 } });
+    await ready(client);
+    const base = client.store.get('inbox', 'c1')!.version;
+    client.markUnread('c1');
+    expect(client.conversation('c1')).toMatchObject({ unread: 1, marked: true, readSeq: 3 });
+    await clock.advance(1_000);
+    expect(server.askedFor('read.unread')).toEqual([{ conversationId: 'c1', on: true, base }]);
+    expect(server.rows.get('inbox/c1')).toMatchObject({ markedUnread: true, readSeq: 3 });
+    // What really is unread is not counted once more.
+    server.say('c1', 'ann', 'one');
+    server.say('c1', 'ann', 'two');
+    await settle();
+    expect(client.conversation('c1')).toMatchObject({ unread: 2, marked: false });
+    client.markRead('c1', 4);
+    expect(client.conversation('c1')).toMatchObject({ unread: 1, marked: false });
+    await clock.advance(5_000);
+    expect(server.rows.get('inbox/c1')).toMatchObject({ markedUnread: false, readSeq: 4 });
+    expect(server.askedFor('read.unread')).toHaveLength(1);
+  });
+
+  test('[AT8] what was read before it was marked is told first, and undoes nothing', async () => {
+    const { server, client, clock } = setUp();
+    server.found('c1', { messages: 3 });
+    await ready(client);
+    server.socket!.drop();
+    client.markRead('c1', 3);
+    client.markUnread('c1');
+    expect(client.conversation('c1')).toMatchObject({ unread: 1, marked: true });
+    await clock.advance(5_000);
+    expect(server.rows.get('inbox/c1')).toMatchObject({ markedUnread: true, readSeq: 3 });
+    expect(client.conversation('c1')).toMatchObject({ unread: 1, marked: true });
+  });
+
+  test.each([
+    ['was read on elsewhere', (server: ModelServer) => (server.say('c1', 'ann', 'new'), server.ordinary('read.mark', { conversationId: 'c1', seq: 4 }, server.socket!)), true, 0],
+    ['was marked anew elsewhere', (server: ModelServer) => server.ordinary('read.unread', { conversationId: 'c1', on: true, base: 99 }, server.socket!), false, 1],
+  ])('[AT8] of a conversation that %s meanwhile, that is the newest word', async (_, elsewhere, on, unread) => {
+    const kept = new Map<string, unknown>();
+    const { server, client, clock } = setUp({ storage: memoryStorage(kept) });
+    server.found('c1', { messages: 3, inbox: { readSeq: 3, markedUnread: !on } });
+    await ready(client);
+    server.down = true;
+    server.socket!.drop();
+    client.markUnread('c1', on);
+    expect(client.conversation('c1')!.unread).toBe(on ? 1 : 0);
+    await clock.advance(1_000);
+    await client.stop();
+    // On another device it was taken back, and then this.
+    server.ordinary('read.unread', { conversationId: 'c1', on: false, base: 99 }, server.socket!);
+    elsewhere(server);
+    server.down = false;
+    const second = connectTo(server, { storage: memoryStorage(kept) });
+    await second.start();
+    expect(second.conversation('c1')!.unread).toBe(on ? 1 : 0);
+    await ready(second);
+    await clock.advance(2_000);
+    expect(server.askedFor('read.unread').at(-1)!.on).toBe(on);
+    expect(second.conversation('c1')!.unread).toBe(unread);
+    expect(server.rows.get('inbox/c1')).toMatchObject({ markedUnread: unread === 1 });
+    expect([...kept.keys()].filter((key) => key.startsWith('unread/'))).toEqual([]);
+  });
+
+  test('[AT9] everything shows as read and nothing is told, until it is kept', async () => {
+    const { server, client, clock } = setUp();
+    server.found('c1', { messages: 5, inbox: { readSeq: 2 } });
+    server.found('c2', { messages: 3, inbox: { readSeq: 3, markedUnread: true } });
+    server.found('c3', { messages: 2, inbox: { readSeq: 2 } });
+    await ready(client);
+    const counts = () => client.conversations().map(({ id, unread, readSeq, marked }) => [id, unread, readSeq, marked].join(' '));
+    const before = counts();
+    const first = client.markAllRead();
+    expect(first.count).toBe(2);
+    expect(client.conversations().every(({ unread }) => unread === 0)).toBe(true);
+    await clock.advance(5_000);
+    expect(server.asked.filter(({ method }) => method.startsWith('read.'))).toEqual([]);
+    first.undo();
+    first.keep();
+    expect(counts()).toEqual(before);
+    const second = client.markAllRead();
+    server.say('c1', 'ann', 'after that');
+    await settle();
+    expect(client.conversation('c1')!.unread).toBe(1);
+    second.keep();
+    second.undo();
+    await clock.advance(5_000);
+    expect(server.rows.get('inbox/c1')).toMatchObject({ readSeq: 5 });
+    expect(server.rows.get('inbox/c2')).toMatchObject({ markedUnread: false });
+    expect(server.askedFor('read.mark')).toEqual([{ conversationId: 'c1', seq: 5 }]);
+    expect(client.conversations().map(({ unread }) => unread)).toEqual([1, 0, 0]);
+  });
+
+  test('[AT9] what was read or marked meanwhile stays so when the rest is undone', async () => {
+    const { server, client, clock } = setUp();
+    for (const id of ['c1', 'c2', 'c3']) server.found(id, { messages: 5 });
+    await ready(client);
+    const held = client.markAllRead();
+    client.markRead('c1', 4);
+    client.markUnread('c2');
+    expect(client.conversation('c2')).toMatchObject({ unread: 1, marked: true });
+    held.undo();
+    await clock.advance(5_000);
+    expect(['c1', 'c2', 'c3'].map((id) => client.conversation(id)!.unread)).toEqual([1, 1, 5]);
+    expect(['c1', 'c2', 'c3'].map((id) => (server.rows.get(`inbox/${id}`) as Inbox).readSeq)).toEqual([4, 5, 0]);
   });
 });
 

@@ -5,6 +5,21 @@ import { Lane } from './lane.ts';
 import type { Replica } from './replica.ts';
 import type { Call } from './sync.ts';
 
+/** What is shown as read, and is not told to the server before it is kept. After one of the two the other does nothing. */
+export interface HeldReads {
+  /** Conversations in which something was unread. */
+  count: number;
+  keep(): void;
+  /** All is as unread as it was. */
+  undo(): void;
+}
+
+/** A decision about marking as unread, by what was known of the conversation then. */
+interface Marked {
+  on: boolean;
+  base: number;
+}
+
 /**
  * What this person has read and this device received: told to the server at most once a second per conversation, and
  * again after every disconnect until the server knows.
@@ -16,6 +31,9 @@ export class Reads {
   readonly #delivered: Lane;
   /** Marks the server has not confirmed. */
   readonly #wanted = new Map<string, number>();
+  readonly #marked = new Map<string, Marked>();
+  /** Up to where conversations are shown as read for now. */
+  #held: Map<string, number> | undefined;
   /** Receipts the server confirmed to this device; the push that says so may be lost on its way. */
   readonly #told = new Map<string, number>();
   #call: Call | undefined;
@@ -28,12 +46,20 @@ export class Reads {
   }
 
   load(entries: Map<string, unknown>): void {
-    for (const [key, value] of entries) if (key.startsWith('read/')) this.#wanted.set(key.slice('read/'.length), value as number);
+    for (const [key, value] of entries) {
+      if (key.startsWith('read/')) this.#wanted.set(key.slice('read/'.length), value as number);
+      else if (key.startsWith('unread/')) this.#marked.set(key.slice('unread/'.length), value as Marked);
+    }
   }
 
-  /** Read up to here, as this device knows it: what the server confirmed, or what it will. */
+  /** Read up to here, as this device shows it. */
   readSeq(conversationId: string): number {
-    return Math.max(this.#replica.store.get('inbox', conversationId)?.readSeq ?? 0, this.#wanted.get(conversationId) ?? 0);
+    return Math.max(this.#readTo(conversationId), this.#held?.get(conversationId) ?? 0);
+  }
+
+  /** Has this person marked it as unread? */
+  isMarked(conversationId: string): boolean {
+    return this.#held?.has(conversationId) !== true && this.#isMarked(conversationId);
   }
 
   /** Messages of others above the read mark. Of those this device does not hold, all count. */
@@ -49,11 +75,31 @@ export class Reads {
   }
 
   mark(conversationId: string, seq: number): void {
-    if (seq <= this.readSeq(conversationId)) return;
-    this.#wanted.set(conversationId, seq);
-    this.#journal.put(`read/${conversationId}`, seq);
-    this.#replica.store.touch('read', conversationId);
+    if (seq <= this.#readTo(conversationId)) return;
+    this.#keepWanted(conversationId, seq);
     this.#read.add(conversationId);
+    // At the server, reading on takes it back by itself.
+    this.#decide(conversationId, false);
+  }
+
+  /** Marks a conversation as unread, or takes that back. */
+  setMarked(conversationId: string, on: boolean): void {
+    // A word about this one is the last one about it.
+    const heldTo = this.#held?.get(conversationId);
+    if (this.#held?.delete(conversationId)) this.mark(conversationId, heldTo!);
+    this.#decide(conversationId, on);
+  }
+
+  /** Shows everything as read. A mark never goes back, so none goes out before it is sure that this is meant. */
+  holdAll(): HeldReads {
+    this.#release(this.#held, true);
+    const held = new Map<string, number>();
+    for (const { conversationId: id, joined } of this.#replica.store.list('inbox')) {
+      if (joined && (this.unread(id) > 0 || this.isMarked(id))) held.set(id, this.#replica.conversation(id)?.hi ?? 0);
+    }
+    this.#held = held;
+    for (const id of held.keys()) this.#replica.store.touch('read', id);
+    return { count: held.size, keep: () => this.#release(held, true), undo: () => this.#release(held, false) };
   }
 
   /** An own message was stored: if all before it was read, so is it. */
@@ -64,9 +110,10 @@ export class Reads {
     this.mark(conversationId, seq);
   }
 
-  onInbox(inbox: Inbox): void {
-    const wanted = this.#wanted.get(inbox.conversationId);
-    if (wanted !== undefined && (inbox.readSeq >= wanted || !inbox.joined)) this.forget(inbox.conversationId);
+  onInbox({ conversationId, readSeq, markedUnread, joined }: Inbox): void {
+    if (!joined) return this.forget(conversationId);
+    if (readSeq >= (this.#wanted.get(conversationId) ?? Infinity)) this.#keepWanted(conversationId, undefined);
+    if (markedUnread === this.#marked.get(conversationId)?.on) this.#keepMarked(conversationId, undefined);
   }
 
   /** There may be messages in this conversation that nobody has been told this person received. */
@@ -75,13 +122,14 @@ export class Reads {
   }
 
   forget(conversationId: string): void {
-    if (this.#wanted.delete(conversationId)) this.#journal.put(`read/${conversationId}`, undefined);
-    this.#replica.store.touch('read', conversationId);
+    this.#held?.delete(conversationId);
+    this.#keepWanted(conversationId, undefined);
+    this.#keepMarked(conversationId, undefined);
   }
 
   resume(call: Call): void {
     this.#call = call;
-    for (const id of this.#wanted.keys()) this.#read.add(id);
+    for (const id of [...this.#wanted.keys(), ...this.#marked.keys()]) this.#read.add(id);
     this.#read.resume();
   }
 
@@ -99,21 +147,82 @@ export class Reads {
 
   clear(): void {
     this.pause();
-    for (const id of [...this.#wanted.keys()]) this.forget(id);
+    this.#held = undefined;
+    for (const id of [...this.#wanted.keys(), ...this.#marked.keys()]) this.forget(id);
+  }
+
+  /** What the server confirmed, or what it will. */
+  #readTo(conversationId: string): number {
+    return Math.max(this.#replica.store.get('inbox', conversationId)?.readSeq ?? 0, this.#wanted.get(conversationId) ?? 0);
+  }
+
+  #isMarked(conversationId: string): boolean {
+    return this.#marked.get(conversationId)?.on ?? this.#replica.store.get('inbox', conversationId)?.markedUnread ?? false;
+  }
+
+  #release(held: Map<string, number> | undefined, keep: boolean): void {
+    if (!held || this.#held !== held) return;
+    this.#held = undefined;
+    for (const [id, seq] of held) {
+      this.#replica.store.touch('read', id);
+      if (!keep) continue;
+      this.mark(id, seq);
+      this.#decide(id, false);
+    }
+  }
+
+  #decide(conversationId: string, on: boolean): void {
+    if (this.#isMarked(conversationId) === on) return;
+    this.#keepMarked(conversationId, { on, base: this.#replica.store.get('inbox', conversationId)?.version ?? 0 });
+    this.#read.add(conversationId);
+  }
+
+  #keepWanted(conversationId: string, seq: number | undefined): void {
+    if (seq === undefined && !this.#wanted.delete(conversationId)) return;
+    if (seq !== undefined) this.#wanted.set(conversationId, seq);
+    this.#journal.put(`read/${conversationId}`, seq);
+    this.#replica.store.touch('read', conversationId);
+  }
+
+  #keepMarked(conversationId: string, marked: Marked | undefined): void {
+    if (!marked && !this.#marked.delete(conversationId)) return;
+    if (marked) this.#marked.set(conversationId, marked);
+    this.#journal.put(`unread/${conversationId}`, marked);
+    this.#replica.store.touch('read', conversationId);
   }
 
   async #sendRead(conversationId: string): Promise<void> {
+    await this.#sendMark(conversationId);
+    await this.#sendMarked(conversationId);
+  }
+
+  async #sendMark(conversationId: string): Promise<void> {
     const seq = this.#wanted.get(conversationId);
     if (seq === undefined || !this.#call) return;
     try {
       const { inbox } = await this.#call('read.mark', { conversationId, seq });
       this.#replica.merge([inbox]);
-      // Beyond the end means the end: the mark is where it should be although it is lower.
-      if (this.#wanted.get(conversationId) === seq) this.forget(conversationId);
+      const marked = this.#marked.get(conversationId);
+      // It was marked after it was read: what the server made of that is known to who marked it.
+      if (marked?.on) this.#keepMarked(conversationId, { on: true, base: inbox.version });
     } catch (error) {
-      if (!(error instanceof RequestError) || error.retryable || error.code === 'unauthenticated') throw error;
-      this.forget(conversationId);
+      if (isPassing(error)) throw error;
     }
+    // Beyond the end means the end: the mark is where it should be although it is lower.
+    if (this.#wanted.get(conversationId) === seq) this.#keepWanted(conversationId, undefined);
+  }
+
+  async #sendMarked(conversationId: string): Promise<void> {
+    const marked = this.#marked.get(conversationId);
+    if (!marked || !this.#call) return;
+    try {
+      const { inbox } = await this.#call('read.unread', { conversationId, ...marked });
+      this.#replica.merge([inbox]);
+    } catch (error) {
+      if (isPassing(error)) throw error;
+    }
+    // Read further or decided anew elsewhere: what the server says now is the newest.
+    if (this.#marked.get(conversationId) === marked) this.#keepMarked(conversationId, undefined);
   }
 
   async #sendDelivered(conversationId: string): Promise<void> {
@@ -138,3 +247,5 @@ export class Reads {
     return undefined;
   }
 }
+
+const isPassing = (error: unknown): boolean => !(error instanceof RequestError) || error.retryable || error.code === 'unauthenticated';

@@ -16,7 +16,10 @@ export interface ConversationView {
   lastMessage?: Message;
   /** The latest message of yours that is not stored yet. */
   pending?: Pending;
+  /** Messages of others that were not read; 1 where there is none and the person marked it as unread. */
   unread: number;
+  /** Nothing in it is unread, but the person marked it so. */
+  marked: boolean;
   /** Read up to here, on this device at least. */
   readSeq: number;
   lastSeq: number;
@@ -74,12 +77,15 @@ export class Views {
     const lastMessage = this.#lastShown(id);
     const pending = this.#outbox.pending(id).at(-1);
     const peer = conversation.type === 'direct' ? this.#peer(id) : undefined;
+    const unread = this.#reads.unread(id);
+    const marked = unread === 0 && this.#reads.isMarked(id);
     const view: ConversationView = {
       id,
       conversation,
       inbox,
       title: conversation.title ?? nameOf(peer),
-      unread: this.#reads.unread(id),
+      unread: marked ? 1 : unread,
+      marked,
       readSeq: this.#reads.readSeq(id),
       lastSeq: held?.hi ?? 0,
       // The last one was sent, but another device had written something else.

@@ -39,6 +39,8 @@ export class ModelServer {
   readonly answers = new Map<MethodName, Answer>();
   /** What becomes of a push on its way. */
   lose: (push: Push) => boolean = () => false;
+  /** Of each conversation: when one's own inbox last changed in what is read. */
+  readonly readVersions = new Map<string, number>();
   /** Connections are refused. */
   down = false;
   /** More changed entities than this are too old. */
@@ -106,10 +108,11 @@ export class ModelServer {
     this.inbox(id, options.inbox ?? {});
   }
 
-  inbox(conversationId: string, change: Partial<Inbox> = {}): void {
+  /** @returns Its version. */
+  inbox(conversationId: string, change: Partial<Inbox> = {}): number {
     const before = this.rows.get(`inbox/${conversationId}`) as Inbox | undefined;
-    const start: Unversioned<Inbox> = { kind: 'inbox', conversationId, joined: true, readSeq: 0, mutedUntil: 0, pinnedAt: 0, request: false };
-    this.commit(userStream(this.userId), { ...start, ...before, ...change });
+    const start: Unversioned<Inbox> = { kind: 'inbox', conversationId, joined: true, readSeq: 0, markedUnread: false, mutedUntil: 0, pinnedAt: 0, request: false };
+    return this.commit(userStream(this.userId), { ...start, ...before, ...change }).version;
   }
 
   say(conversationId: string, senderId: string, text: string, clientId = `c-${senderId}-${++this.#count}-00000000`): Message {
@@ -214,7 +217,12 @@ export class ModelServer {
     'read.mark': ({ conversationId, seq }) => {
       const inbox = this.rows.get(`inbox/${conversationId}`) as Inbox;
       const readSeq = Math.min(seq, this.lastSeq(conversationId));
-      if (readSeq > inbox.readSeq) this.inbox(conversationId, { readSeq });
+      if (readSeq > inbox.readSeq) this.readVersions.set(conversationId, this.inbox(conversationId, { readSeq, markedUnread: false }));
+      return { inbox: this.rows.get(`inbox/${conversationId}`) };
+    },
+    'read.unread': ({ conversationId, on, base }) => {
+      const { markedUnread } = this.rows.get(`inbox/${conversationId}`) as Inbox;
+      if (markedUnread !== on && base >= (this.readVersions.get(conversationId) ?? 0)) this.readVersions.set(conversationId, this.inbox(conversationId, { markedUnread: on }));
       return { inbox: this.rows.get(`inbox/${conversationId}`) };
     },
     'draft.set': ({ conversationId, text, base }) => {

@@ -26,6 +26,8 @@ export const inbox = z.object({
   joined: z.boolean(),
   /** Read up to here. Only ever grows. Unread is the conversation's last seq minus this. */
   readSeq: f.seq,
+  /** The person wants to come back to it: it counts as unread, and as one message where there is none. */
+  markedUnread: z.boolean(),
   /** 0: not muted. `Number.MAX_SAFE_INTEGER`: for ever. */
   mutedUntil: f.time,
   /** 0: not pinned; else when, for the order. */

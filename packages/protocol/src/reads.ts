@@ -18,5 +18,11 @@ const where = z.strictObject({ conversationId: f.id, seq: f.seq });
 
 export const readMethods = {
   'read.mark': method('You have read up to here. Never goes back; beyond the end means the end.', where, z.object({ inbox }), { durable: true, rate: 'fleeting' }),
+  'read.unread': method(
+    'Marks a conversation as unread, or takes that back. Nothing happens if it was read further or marked anew after version `base` of your stream.',
+    z.strictObject({ conversationId: f.id, on: z.boolean(), base: f.version }),
+    z.object({ inbox }),
+    { durable: true },
+  ),
   'receipt.delivered': method('This device has received up to here.', where, f.nothing, { durable: true, rate: 'fleeting' }),
 };

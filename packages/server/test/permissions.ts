@@ -118,6 +118,7 @@ export const matrix: { [M in MethodName]: Row<M> } = {
 
   'draft.set': { params: ({ conversationId }) => ({ conversationId, text: 'half a', base: 0 }), expect: insiders },
   'read.mark': { params: ({ conversationId, seq }) => ({ conversationId, seq }), expect: insiders },
+  'read.unread': { params: ({ conversationId }) => ({ conversationId, on: true, base: 99 }), expect: insiders },
   // Which conversation a message is in, only its members learn; to them it is no voice message.
   'voice.heard': { params: ({ annasMessage }) => ({ messageId: annasMessage }), expect: ['bad_request', 'not_found', 'not_found', 'bad_request'] },
   'receipt.delivered': { params: ({ conversationId, seq }) => ({ conversationId, seq }), expect: insiders },

@@ -317,6 +317,18 @@ export const scenarios: Partial<Record<MethodName, (w: World) => Promise<unknown
     await bert.ask('read.mark', { conversationId, seq: 1 });
     await bert.ask('read.mark', { conversationId, seq: 99 });
   },
+  async 'read.unread'(w) {
+    const { anna, bert, conversationId } = await direct(w);
+    await w.device(bert);
+    await say(anna, conversationId);
+    const { inbox } = await bert.ask('read.mark', { conversationId, seq: 1 });
+    const marked = await bert.ask('read.unread', { conversationId, on: true, base: inbox.version });
+    await bert.ask('read.unread', { conversationId, on: false, base: inbox.version });
+    await bert.ask('read.unread', { conversationId, on: false, base: marked.inbox.version });
+    await bert.ask('read.unread', { conversationId, on: true, base: Number.MAX_SAFE_INTEGER });
+    await say(anna, conversationId);
+    await bert.ask('read.mark', { conversationId, seq: 2 });
+  },
   async 'voice.heard'(w) {
     const { anna, bert, conversationId } = await group(w);
     await w.device(bert);

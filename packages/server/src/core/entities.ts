@@ -69,6 +69,7 @@ export const toInbox = (row: InboxTable): Inbox => ({
   readSeq: row.read_seq,
   mutedUntil: row.muted_until,
   pinnedAt: row.pinned_at,
+  markedUnread: row.marked_unread === 1,
   request: row.request === 1,
 });
 

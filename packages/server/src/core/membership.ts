@@ -43,7 +43,16 @@ export async function join(c: Commit, conversation: { id: string; type: Conversa
 export async function enterInbox(c: Commit, conversationId: string, userId: string, request: boolean): Promise<void> {
   const own = userStream(userId);
   const { seq } = await c.q.selectFrom('streams').select('seq').where('id', '=', conversationStream(conversationId)).executeTakeFirstOrThrow();
-  const row = { version: c.version(own), joined: 1, read_seq: seq, muted_until: 0, pinned_at: 0, request: request ? 1 : 0 } as const;
+  const row = {
+    version: c.version(own),
+    joined: 1,
+    read_seq: seq,
+    marked_unread: 0,
+    read_version: c.version(own),
+    muted_until: 0,
+    pinned_at: 0,
+    request: request ? 1 : 0,
+  } as const;
   await c.q
     .insertInto('inbox')
     .values({ user_id: userId, conversation_id: conversationId, ...row })
@@ -65,7 +74,7 @@ export async function leave(c: Commit, conversationId: string, userId: string): 
     .execute();
   await c.q
     .updateTable('inbox')
-    .set({ version: c.version(own), joined: 0, pinned_at: 0, request: 0 })
+    .set({ version: c.version(own), joined: 0, marked_unread: 0, pinned_at: 0, request: 0 })
     .where('user_id', '=', userId)
     .where('conversation_id', '=', conversationId)
     .execute();

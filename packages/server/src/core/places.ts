@@ -45,7 +45,18 @@ export async function enterAnnouncements(c: Commit, conversationId: string, user
   const { seq } = await c.q.selectFrom('streams').select('seq').where('id', '=', conversationStream(conversationId)).executeTakeFirstOrThrow();
   await c.q
     .insertInto('inbox')
-    .values({ user_id: userId, conversation_id: conversationId, version: c.version(own), joined: 1, read_seq: seq, muted_until: 0, pinned_at: 0, request: 0 })
+    .values({
+      user_id: userId,
+      conversation_id: conversationId,
+      version: c.version(own),
+      joined: 1,
+      read_seq: seq,
+      marked_unread: 0,
+      read_version: c.version(own),
+      muted_until: 0,
+      pinned_at: 0,
+      request: 0,
+    })
     .execute();
   c.put(own, await readInbox(c.q, userId, conversationId));
   c.follow(own, conversationStream(conversationId));

@@ -87,20 +87,21 @@ async function newestOfOthers(q: Query, userId: string, conversationId: string, 
     .executeTakeFirst();
 }
 
-/** Messages of others above the read marks, in conversations that are not muted. */
+/** Messages of others above the read marks, in conversations that are not muted; one, at least, where it is marked as unread. */
 async function readUnread(q: Query, userId: string, now: number): Promise<{ total: number; of: Map<string, number> }> {
   const behind = await q
     .selectFrom('inbox')
     .innerJoin('streams', (on) => on.on('streams.id', '=', sql<string>`${conversationStream('')} || inbox.conversation_id`))
-    .select(['inbox.conversation_id as id', (eb) => eb('streams.seq', '-', eb.ref('inbox.read_seq')).as('count')])
+    .select(['inbox.conversation_id as id', 'inbox.marked_unread as marked', (eb) => eb('streams.seq', '-', eb.ref('inbox.read_seq')).as('count')])
     .where('inbox.user_id', '=', userId)
     .where('inbox.joined', '=', 1)
     .where('inbox.muted_until', '<=', now)
-    .whereRef('streams.seq', '>', 'inbox.read_seq')
+    .where((eb) => eb.or([eb('streams.seq', '>', eb.ref('inbox.read_seq')), eb('inbox.marked_unread', '=', 1)]))
     .execute();
   const of = new Map(behind.map(({ id, count }) => [id, Number(count)]));
   const few = [...of].filter(([, count]) => count <= countedOneByOne).map(([id]) => id);
   for (const { id, count } of await ownUnread(q, userId, few)) of.set(id, of.get(id)! - Number(count));
+  for (const { id, marked } of behind) if (marked === 1) of.set(id, Math.max(1, of.get(id)!));
   return { total: [...of.values()].reduce((sum, count) => sum + count, 0), of };
 }
 

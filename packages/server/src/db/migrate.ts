@@ -11,6 +11,7 @@ import * as pictures from './migrations/0008_pictures.ts';
 import * as heard from './migrations/0009_heard.ts';
 import * as links from './migrations/0010_links.ts';
 import * as shared from './migrations/0013_shared.ts';
+import * as markedUnread from './migrations/0014_marked_unread.ts';
 import * as factors from './migrations/0015_factors.ts';
 import * as ledger from './migrations/0016_ledger.ts';
 
@@ -27,6 +28,7 @@ const migrations = {
   '0009_heard': heard,
   '0010_links': links,
   '0013_shared': shared,
+  '0014_marked_unread': markedUnread,
   '0015_factors': factors,
   '0016_ledger': ledger,
 };

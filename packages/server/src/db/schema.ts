@@ -122,6 +122,10 @@ export interface InboxTable {
   muted_until: number;
   pinned_at: number;
   request: Flag;
+  /** 1: to be read again, though all of it is read. */
+  marked_unread: Flag;
+  /** Version at the last change of `read_seq` or `marked_unread`. */
+  read_version: number;
 }
 
 export interface ReceiptsTable {

@@ -5,7 +5,7 @@ import { readInbox, toReceipt } from '../core/entities.ts';
 import { readSettings } from '../core/privacy.ts';
 import type { Commit } from '../core/streams.ts';
 
-export const reads: Handlers<'read.mark' | 'receipt.delivered'> = {
+export const reads: Handlers<'read.mark' | 'read.unread' | 'receipt.delivered'> = {
   async 'read.mark'(context, { conversationId, seq }) {
     const { userId } = context;
     const own = userStream(userId);
@@ -16,7 +16,7 @@ export const reads: Handlers<'read.mark' | 'receipt.delivered'> = {
       if (readSeq <= before.readSeq) throw c.unchanged({ inbox: before });
       await c.q
         .updateTable('inbox')
-        .set({ read_seq: readSeq, version: c.version(own) })
+        .set({ read_seq: readSeq, marked_unread: 0, version: c.version(own), read_version: c.version(own) })
         .where('user_id', '=', userId)
         .where('conversation_id', '=', conversationId)
         .execute();
@@ -27,6 +27,28 @@ export const reads: Handlers<'read.mark' | 'receipt.delivered'> = {
     });
     context.services.push.marked(context.identity, result.inbox);
     return result;
+  },
+
+  'read.unread': (context, { conversationId, on, base }) => {
+    const { userId } = context;
+    const own = userStream(userId);
+    return context.commit([own], async (c) => {
+      await requireMember(c.q, conversationId, userId);
+      // What a device decided before it heard of the newest is decided already: a mark of yesterday must not come back tomorrow.
+      const changed = await c.q
+        .updateTable('inbox')
+        .set({ marked_unread: on ? 1 : 0, version: c.version(own), read_version: c.version(own) })
+        .where('user_id', '=', userId)
+        .where('conversation_id', '=', conversationId)
+        .where('marked_unread', '=', on ? 0 : 1)
+        .where('read_version', '<=', base)
+        .returning('conversation_id')
+        .executeTakeFirst();
+      const inbox = await readInbox(c.q, userId, conversationId);
+      if (!changed) throw c.unchanged({ inbox });
+      c.put(own, inbox);
+      return { inbox };
+    });
   },
 
   async 'receipt.delivered'(context, { conversationId, seq }) {

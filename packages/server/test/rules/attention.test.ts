@@ -65,6 +65,56 @@ describe.each(engines)('attention on %s', (engine) => {
     expect(cleo.pushes(userStream(cleo.id)).at(-1)!.entities).toContainEqual(expect.objectContaining({ kind: 'inbox', conversationId: conversation.id, readSeq: 3 }));
   });
 
+  test('[RD4] a conversation marked as unread is so on all one’s devices, for nobody else, and no mark goes back', async () => {
+    const { anna, bert, conversationId, stream } = await place.direct();
+    const phone = await place.device(bert);
+    await anna.say(conversationId);
+    const { inbox: read } = await bert.call('read.mark', { conversationId, seq: 1 });
+    const told = await place.head(stream);
+    const { inbox } = await bert.call('read.unread', { conversationId, on: true, base: read.version });
+    expect(inbox).toMatchObject({ markedUnread: true, readSeq: 1, version: read.version + 1 });
+    await phone.settle();
+    expect(phone.pushes(userStream(bert.id)).at(-1)!.entities).toEqual([inbox]);
+    // Nobody sees it in the conversation: no version of its stream, no receipt that goes back.
+    expect(await place.head(stream)).toEqual(told);
+    // The same again, and a mark that reads nothing new, change nothing.
+    expect((await phone.call('read.unread', { conversationId, on: true, base: inbox.version })).inbox).toEqual(inbox);
+    expect((await phone.call('read.mark', { conversationId, seq: 1 })).inbox).toEqual(inbox);
+    expect((await phone.call('conversation.pin', { conversationId, on: true })).inbox).toMatchObject({ markedUnread: true });
+    expect((await phone.call('read.unread', { conversationId, on: false, base: inbox.version })).inbox).toMatchObject({ markedUnread: false, readSeq: 1 });
+  });
+
+  test('[RD4] reading on takes it back, and so does leaving', async () => {
+    const { anna, bert, conversationId } = await place.group();
+    const mark = async () => (await bert.call('read.unread', { conversationId, on: true, base: Number.MAX_SAFE_INTEGER })).inbox.markedUnread;
+    expect(await mark()).toBe(true);
+    const { seq } = await anna.say(conversationId);
+    expect((await bert.call('read.mark', { conversationId, seq })).inbox).toMatchObject({ markedUnread: false, readSeq: seq });
+    expect(await mark()).toBe(true);
+    await bert.call('conversation.leave', { conversationId });
+    await anna.call('member.add', { conversationId, userIds: [bert.id] });
+    const { entities } = await bert.call('stream.snapshot', { stream: userStream(bert.id) });
+    expect(entities).toContainEqual(expect.objectContaining({ kind: 'inbox', conversationId, markedUnread: false }));
+  });
+
+  test('[RD4] what was decided before the newest word on it changes nothing', async () => {
+    const { anna, bert, conversationId } = await place.direct();
+    await anna.say(conversationId);
+    const { version: seen } = (await bert.call('conversation.pin', { conversationId, on: true })).inbox;
+    const { inbox: read } = await bert.call('read.mark', { conversationId, seq: 1 });
+    const call = async (on: boolean, base: number) => (await bert.call('read.unread', { conversationId, on, base })).inbox;
+    // Marked on a device that did not know it was read on another.
+    expect(await call(true, seen)).toEqual(read);
+    const first = await call(true, read.version);
+    await call(false, first.version);
+    const second = await call(true, first.version + 1);
+    // Opened on a device that knew of the first time only.
+    expect(await call(false, first.version)).toEqual(second);
+    const pinned = await bert.call('conversation.pin', { conversationId, on: false });
+    expect(pinned.inbox).toMatchObject({ markedUnread: true });
+    expect(await call(false, second.version)).toMatchObject({ markedUnread: false });
+  });
+
   test('[RD3] the others see how far somebody has received and read', async () => {
     const { anna, bert, cleo, conversationId, stream } = await place.group();
     for (const text of ['one', 'two', 'three']) await anna.say(conversationId, text);

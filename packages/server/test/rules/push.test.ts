@@ -282,6 +282,15 @@ describe.each(engines)('pushes on %s', (engine) => {
     expect((await device.next()).payload).toMatchObject({ seq, count: 2, unread: 2 });
   });
 
+  test('[RD4] what is marked as unread counts in the badge, as one, and not twice', async () => {
+    const { anna, bert, conversationId } = await friends();
+    const notes = (await call(bert, 'conversation.direct', { userId: bert.id })).conversation.id;
+    const device = await subscribe(bert);
+    for (const id of [conversationId, notes]) await call(bert, 'read.unread', { conversationId: id, on: true, base: Number.MAX_SAFE_INTEGER });
+    const { seq } = await say(anna, conversationId);
+    expect((await device.next()).payload).toMatchObject({ seq, count: 1, unread: 2 });
+  });
+
   test('[PU6] a send that is repeated is told once', async () => {
     const { anna, bert, conversationId } = await friends();
     const device = await subscribe(bert);

@@ -15,6 +15,8 @@ export const everywhere = [
   { name: 'next', group: 'go', keys: ['alt+ArrowDown'] },
   { name: 'previousUnread', group: 'go', keys: ['alt+shift+ArrowUp'] },
   { name: 'nextUnread', group: 'go', keys: ['alt+shift+ArrowDown'] },
+  { name: 'unread', group: 'go', keys: ['shift+u'] },
+  { name: 'readAll', group: 'go', keys: ['shift+Escape'] },
   { name: 'region', group: 'go', keys: ['F6'] },
   { name: 'regionBack', group: 'go', keys: ['shift+F6'] },
   { name: 'sheet', group: 'go', keys: ['mod+/', '?'] },
@@ -52,7 +54,7 @@ export function isPressed(keys: Keys, event: KeyboardEvent): boolean {
 }
 
 /** Would it be a letter in a field? */
-export const isLetter = (keys: Keys): boolean => keys.length === 1;
+export const isLetter = (keys: Keys): boolean => /^(?:shift\+)?.$/.test(keys);
 
 const marks: Record<string, string> = {
   ArrowUp: '↑',

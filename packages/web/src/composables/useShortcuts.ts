@@ -3,6 +3,7 @@ import { useRoute, useRouter } from 'vue-router';
 import { type ShortcutName, everywhere, isLetter, isPressed } from './shortcuts.ts';
 import { useComposition } from './useComposition.ts';
 import { isMuted, useConversations } from './useConversations.ts';
+import { useReadMarks } from './useReadMarks.ts';
 import { focusRegion } from './useRegions.ts';
 
 type Layer = 'switcher' | 'sheet';
@@ -15,7 +16,8 @@ const isCovered = (): boolean => document.querySelector('dialog:modal, [role=men
 export function useShortcuts() {
   const route = useRoute();
   const router = useRouter();
-  const { conversations } = useConversations();
+  const { conversations, find } = useConversations();
+  const { setRead, readAll } = useReadMarks();
   const { onCompositionend, isImeKey } = useComposition();
   const layer = ref<Layer>();
 
@@ -29,6 +31,13 @@ export function useShortcuts() {
   }
   const isUnread = (view: (typeof conversations.value)[number]) => view.unread > 0 && !isMuted(view);
 
+  /** Of the row that has the focus, else of what is open. */
+  function toggleUnread() {
+    const row = document.activeElement?.closest<HTMLElement>('[data-conversation]');
+    const view = find(row?.dataset['conversation'] ?? String(route.params['id']));
+    if (view) setRead(view, view.unread > 0);
+  }
+
   const handlers: Record<ShortcutName, () => void> = {
     switcher: () => (layer.value = 'switcher'),
     sheet: () => (layer.value = 'sheet'),
@@ -36,6 +45,8 @@ export function useShortcuts() {
     next: () => go(1, () => true),
     previousUnread: () => go(-1, isUnread),
     nextUnread: () => go(1, isUnread),
+    unread: toggleUnread,
+    readAll,
     region: () => focusRegion(1),
     regionBack: () => focusRegion(-1),
   };

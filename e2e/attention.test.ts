@@ -1,0 +1,147 @@
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import type { Person } from '../packages/server/test/harness.ts';
+import { Site, type Someone, bubble, field, log, password, patient, say, untilHidden } from './people.ts';
+
+let site: Site;
+let noor: Person;
+let count = 0;
+
+beforeAll(async () => {
+  site = await Site.open({ config: { offlineGraceMs: 0 } });
+  noor = await site.server.register('noor', { name: 'Noor', password });
+});
+afterAll(() => site?.close());
+afterEach(() => site.closePages());
+
+/** A friend of Noor's, and the group of the two, in which Noor has said so many things. */
+async function groupWith(name: string, said: number): Promise<{ person: Person; id: string }> {
+  const person = await site.server.register(undefined, { name, password });
+  await site.server.befriend(person, noor);
+  const { conversation } = await site.server.call('conversation.create', { title: `Noor and ${name}`, memberIds: [noor.id] }, person.token);
+  await write(conversation.id, 1, said);
+  return { person, id: conversation.id };
+}
+async function write(conversationId: string, from: number, to: number): Promise<void> {
+  for (let n = from; n <= to; n++) await site.server.call('message.send', { conversationId, clientId: `attention-${++count}`, type: 'text', text: `line ${n}` }, noor.token);
+}
+const chats = ({ page }: Someone) => page.getByRole('navigation', { name: 'Chats' });
+const row = (one: Someone, id: string) => chats(one).locator(`[data-conversation="${id}"]`);
+const choose = ({ page }: Someone, item: string) => page.getByRole('menu').getByRole('menuitem', { name: item, exact: true }).click();
+const inbox = async ({ id: userId, token }: Person, conversationId: string) =>
+  (await site.server.call('stream.snapshot', { stream: `user:${userId}` }, token)).entities.find((it) => it.kind === 'inbox' && it.conversationId === conversationId);
+
+test('[NB1] a conversation is marked as unread from its menu, by a long press and by a key; all devices show it, and opening it takes that back', async () => {
+  const { person, id } = await groupWith('Ada', 3);
+  const [ada, phone] = [await site.enter(person, { path: `/c/${id}` }), await site.enter(person, { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true })];
+  await bubble(ada, 'line 3').waitFor();
+  await expect.poll(() => inbox(person, id), patient).toMatchObject({ readSeq: 4 });
+  for (const one of [ada, phone]) await expect.poll(() => one.page.title(), patient).toBe('Kith');
+
+  // Whoever puts aside what is open does not look at it any more.
+  await row(ada, id).click({ button: 'right' });
+  await choose(ada, 'Mark as unread');
+  for (const one of [ada, phone]) await row(one, id).getByText('Marked as unread').waitFor();
+  await expect.poll(() => new URL(ada.page.url()).pathname, patient).toBe('/');
+  await expect.poll(() => ada.page.title(), patient).toContain('(1)');
+
+  await row(phone, id).tap();
+  await bubble(phone, 'line 3').waitFor();
+  await untilHidden(row(ada, id).getByText('Marked as unread'));
+  await expect.poll(() => inbox(person, id), patient).toMatchObject({ markedUnread: false, readSeq: 4 });
+
+  // With the keys, on the row that has the focus; a letter in a field stays one.
+  await row(ada, id).focus();
+  await ada.page.keyboard.press('Shift+U');
+  await row(ada, id).getByText('Marked as unread').waitFor();
+  await ada.page.keyboard.press('Shift+U');
+  await untilHidden(row(ada, id).getByText('Marked as unread'));
+  await row(ada, id).press('Enter');
+  await field(ada).pressSequentially('U');
+  expect(await field(ada).inputValue()).toBe('U');
+  await expect.poll(() => inbox(person, id), patient).toMatchObject({ markedUnread: false });
+
+  await phone.page.goBack();
+  const box = (await row(phone, id).boundingBox())!;
+  const cdp = await phone.page.context().newCDPSession(phone.page);
+  await cdp.send('Input.dispatchTouchEvent', { type: 'touchStart', touchPoints: [{ x: box.x + 80, y: box.y + 20 }] });
+  await phone.page.getByRole('menuitem', { name: 'Mark as unread' }).waitFor();
+  await cdp.send('Input.dispatchTouchEvent', { type: 'touchEnd', touchPoints: [] });
+  await choose(phone, 'Mark as unread');
+  await row(ada, id).getByText('Marked as unread').waitFor();
+});
+
+test('[NB2] all is marked as read at once, by menu or key; who undoes it has every count again, and nobody was told', async () => {
+  const { person, id } = await groupWith('Mei', 5);
+  const second = (await site.server.call('conversation.create', { title: 'Aside', memberIds: [noor.id] }, person.token)).conversation.id;
+  const { version } = (await inbox(person, second))!;
+  await site.server.call('read.unread', { conversationId: second, on: true, base: version }, person.token);
+  const mei = await site.enter(person);
+  const status = mei.page.getByRole('status').filter({ hasText: 'marked as read' });
+  const asBefore = async (): Promise<void> => {
+    await row(mei, id).getByText('5 unread messages').waitFor();
+    await row(mei, second).getByText('Marked as unread').waitFor();
+  };
+  await asBefore();
+  await row(mei, id).click({ button: 'right' });
+  await choose(mei, 'Mark all as read');
+  await status.getByText('2 conversations marked as read.').waitFor();
+  await untilHidden(
+    chats(mei)
+      .getByText(/unread/i)
+      .first(),
+  );
+  expect(await inbox(person, id)).toMatchObject({ readSeq: 1 });
+  await status.getByRole('button', { name: 'Undo' }).click();
+  await asBefore();
+  await expect.poll(() => mei.page.title(), patient).toContain('(6)');
+  expect(await inbox(person, id)).toMatchObject({ readSeq: 1 });
+
+  // With the keys; when the word is gone, it counts.
+  await mei.page.clock.install();
+  await mei.page.keyboard.press('Shift+Escape');
+  await status.waitFor();
+  await mei.page.clock.fastForward(11_000);
+  await untilHidden(status);
+  await expect.poll(() => inbox(person, id), patient).toMatchObject({ readSeq: 6 });
+  await expect.poll(() => inbox(person, second), patient).toMatchObject({ markedUnread: false });
+});
+
+test('[NB3] what came while the device was off is unread where it starts: the line, the count and the place are of all of it', async () => {
+  const { person, id } = await groupWith('Lin', 60);
+  await site.server.call('read.mark', { conversationId: id, seq: 61 }, person.token);
+  const lin = await site.enter(person, { path: `/c/${id}` });
+  await bubble(lin, 'line 60').waitFor();
+  await say(lin, 'good night');
+  await expect.poll(() => inbox(person, id), patient).toMatchObject({ readSeq: 62 });
+  const context = lin.page.context();
+  await lin.page.goto('/settings/profile');
+  await lin.page.close();
+  await write(id, 61, 90);
+  const page = await context.newPage();
+  const again = { ...lin, page };
+  // It shows what it kept before the server says a word.
+  let answer = (): void => {};
+  const asked = new Promise<void>((resolve) => (answer = resolve));
+  await page.routeWebSocket('**/ws', async (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((frame) => void asked.then(() => server.send(frame)));
+  });
+  await page.goto(`/c/${id}`);
+  await bubble(again, 'good night').waitFor();
+  expect(
+    await log(again)
+      .getByText(/new message/)
+      .count(),
+  ).toBe(0);
+  answer();
+  await log(again).getByText('30 new messages').waitFor();
+  const top = async (text: string): Promise<number> => (await bubble(again, text).boundingBox())?.y ?? -1;
+  await expect.poll(async () => (await top('line 61')) > 0 && (await top('line 61')) < 800, patient).toBe(true);
+  await row(again, id)
+    .getByText(/unread message/)
+    .waitFor();
+});
+
+test('[NB19] no page broke the content security policy, threw, or asked another origin for anything', () => {
+  expect(site.complaints).toEqual([]);
+});

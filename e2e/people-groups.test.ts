@@ -443,17 +443,17 @@ describe('oneself', () => {
     expect(again.user.name).toBe('Yuki');
   });
 
-  test('[PG22] an account is deleted with its password, and nothing of it stays in the browser', async () => {
+  test('[PG22] an account is deleted with its password, nothing of it stays in the browser, and who signs in again can bring it back', async () => {
     const [ada, noor] = [await account('Ada'), await account('Noor')];
     await server.befriend(ada, noor);
     const one = await open(ada, { path: '/settings/account' });
     await one.page.getByRole('button', { name: 'Delete account' }).click();
-    const dialog = one.page.getByRole('dialog', { name: 'Delete your account for good?' });
+    const dialog = one.page.getByRole('dialog', { name: 'Delete your account?' });
     await dialog.getByLabel('Password now').fill('not my password');
-    await dialog.getByRole('button', { name: 'Delete for good' }).click();
+    await dialog.getByRole('button', { name: 'Delete account' }).click();
     await dialog.getByRole('alert').getByText('The user name or the password is wrong.').waitFor();
     await dialog.getByLabel('Password now').fill(password);
-    await dialog.getByRole('button', { name: 'Delete for good' }).click();
+    await dialog.getByRole('button', { name: 'Delete account' }).click();
     await one.page.getByLabel('User name').waitFor();
     expect(await one.page.getByText('You were signed out on this device.').count()).toBe(0);
     expect(await one.page.evaluate(() => Object.keys(localStorage).filter((key) => !/theme|language/.test(key)))).toEqual([]);
@@ -473,9 +473,15 @@ describe('oneself', () => {
       return kept.filter((key) => key !== 'idb/erased');
     });
     expect(left).toEqual([]);
-    await expect(server.call('auth.login', { handle: ada.handle!, password })).rejects.toMatchObject({ code: 'wrong_credentials' });
+    await expect(server.call('auth.login', { handle: ada.handle!, password })).rejects.toMatchObject({ code: 'account_deleted' });
     const { users } = await server.call('user.search', { query: ada.handle! }, noor.token);
     expect(users).toEqual([]);
+    await one.page.getByLabel('User name').fill(ada.handle!);
+    await one.page.getByLabel('Password', { exact: true }).fill(password);
+    await one.page.getByRole('button', { name: 'Sign in' }).last().click();
+    await one.page.getByRole('dialog', { name: 'This account is deleted' }).getByRole('button', { name: 'Bring it back' }).click();
+    await one.page.getByRole('navigation', { name: 'Chats' }).waitFor();
+    expect((await server.call('auth.login', { handle: ada.handle!, password })).user).toMatchObject({ id: ada.id, name: 'Ada' });
   });
 });
 

@@ -2,7 +2,7 @@ import type { Params, Result } from '@kith/protocol';
 import { refusalIn } from './refusal.ts';
 import { ConnectionError } from './requests.ts';
 
-export type SignInMethod = 'auth.register' | 'auth.login' | 'auth.guest' | 'auth.exchange';
+export type SignInMethod = 'auth.register' | 'auth.login' | 'auth.guest' | 'auth.exchange' | 'auth.restore';
 
 /**
  * Signs in over HTTP. A browser on the server's own origin gets its session as a cookie; programs get a `token` for `new Client`.

@@ -9,6 +9,8 @@ export const auditEvents = [
   'account.deleted',
   'account.disabled',
   'account.enabled',
+  'account.purged',
+  'account.restored',
   'audit.exported',
   'audit.pruned',
   'backup.made',
@@ -53,6 +55,6 @@ export const auditMethods = {
     z.strictObject({ before: z.optional(f.seq), limit: f.pageLimit }),
     /** Names of those whom the lines speak of, by id, as they are now; who is gone has none. */
     z.object({ entries: z.array(auditEntry), names: z.record(z.string(), z.string()), more: z.boolean() }),
-    { access: 'operator', rate: 'sync' },
+    { access: 'operator', rate: 'sync', sensitive: true },
   ),
 };

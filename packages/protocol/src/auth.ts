@@ -57,6 +57,12 @@ export const authMethods = {
       durable: true,
     },
   ),
+  'auth.restore': method(
+    'Brings a deleted account back, as long as that is possible; sign in then. Groups that were left are left, and the picture is gone.',
+    z.strictObject({ handle: f.handle, password: f.anyPassword }),
+    f.nothing,
+    { access: 'public', durable: true },
+  ),
   'auth.claim': method('Gives a guest a handle and a password. Id, friends and messages stay.', z.strictObject({ handle: f.handle, password: f.password }), z.object({ user }), {
     durable: true,
   }),

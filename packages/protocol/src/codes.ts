@@ -13,6 +13,7 @@ export const errorCodes = {
   unauthenticated: { status: 401, retryable: false, message: 'Sign in first.' },
   wrong_credentials: { status: 401, retryable: false, message: 'The name or the password is wrong.' },
   confirm_required: { status: 403, retryable: false, message: 'Show once more that it is you: auth.confirm.' },
+  account_deleted: { status: 403, retryable: false, message: 'This account is deleted. It can be brought back.' },
   invite_required: { status: 403, retryable: false, message: 'This server is joined by invitation.' },
   forbidden: { status: 403, retryable: false, message: 'You may not do this.' },
   not_found: { status: 404, retryable: false, message: 'There is no such thing, or not for you.' },

@@ -56,9 +56,14 @@ export const userMethods = {
     sensitive: true,
   }),
   'user.delete': method(
-    'Deletes your account: sessions end, friendships and memberships go, the name disappears from what you wrote.',
-    z.strictObject({ password: z.optional(f.anyPassword) }),
-    f.nothing,
+    'Deletes your account: sessions end, friendships and memberships go, the name disappears from what you wrote. With a password it can be brought back for 14 days; then all that is yours goes for good.',
+    z.strictObject({
+      password: z.optional(f.anyPassword),
+      /** What becomes of what you wrote, and of files with it, when the time is over. Default: keep. */
+      messages: z.optional(z.enum(['keep', 'erase'])),
+    }),
+    /** Until when it can be brought back; absent: not at all. */
+    z.object({ until: z.optional(f.time) }),
     { durable: true, sensitive: true },
   ),
 };

@@ -56,6 +56,10 @@ export const matrix: { [M in MethodName]: Row<M> } = {
   'auth.login': { params: ({ anna }) => ({ handle: anna.handle!, password }), expect: everyone, signedOut: 'ok' },
   'auth.guest': { params: () => ({ name: 'New' }), expect: everyone, signedOut: 'ok' },
   'auth.exchange': { params: () => ({ jwt: 'not.a.jwt' }), expect: ['unauthenticated', 'unauthenticated', 'unauthenticated', 'unauthenticated'] },
+  'auth.restore': {
+    params: ({ anna }) => ({ handle: anna.handle!, password }),
+    expect: ['wrong_credentials', 'wrong_credentials', 'wrong_credentials', 'wrong_credentials'],
+  },
   'auth.claim': { params: () => ({ handle: unique('claimed'), password }), expect: nobody },
   'auth.confirm': { params: () => ({ password }), expect: everyone },
   'auth.logout': { params: () => ({}), expect: everyone },

@@ -134,6 +134,15 @@ export const scenarios: Partial<Record<MethodName, (w: World) => Promise<unknown
     await w.device(anna);
     await anna.ask('user.changePassword', { password, newPassword: 'another good one' });
   },
+  async 'auth.restore'(w) {
+    const { anna, bert, conversationId } = await direct(w);
+    await bert.ask('friend.remark', { userId: anna.id, remark: 'from the choir' });
+    await say(anna, conversationId);
+    await anna.ask('user.delete', { password });
+    await w.ask('auth.restore', { handle: anna.handle!, password });
+    await w.device(anna);
+    await say(anna, conversationId).catch(() => undefined);
+  },
   async 'user.delete'(w) {
     const { anna, bert, conversationId } = await group(w);
     const { conversation } = await bert.ask('conversation.direct', { userId: anna.id });

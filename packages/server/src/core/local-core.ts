@@ -6,7 +6,7 @@ import { authenticate, setupCode, topics } from '../features/auth.ts';
 import { handlers } from '../features/index.ts';
 import { watchable } from '../features/presence.ts';
 import { requireOperator } from './access.ts';
-import { type Note, pruneAudit, record, recordStart } from './audit.ts';
+import { type Note, record, recordStart } from './audit.ts';
 import { findAvatar } from './avatars.ts';
 import { BlockNotes } from './block-notes.ts';
 import { Context, type Handler, type Services } from './context.ts';
@@ -25,6 +25,7 @@ import { RoomsOnline } from './rooms-online.ts';
 import { SessionAges } from './session-ages.ts';
 import { SignInLimits } from './sign-in-limits.ts';
 import { readHeads } from './streams.ts';
+import { Tidiness } from './tidiness.ts';
 import type { VapidKeys } from './web-push.ts';
 
 /** A bug of ours, on its way to the operator's log; the peer gets only the id. */
@@ -56,6 +57,7 @@ class LocalCore implements Core {
   readonly #inFlight = new Set<Promise<unknown>>();
   readonly #ages: SessionAges;
   readonly #disk: DiskReserve;
+  readonly #tidiness: Tidiness;
   readonly #telling = new Map<string, Promise<void>>();
   #publish: (publications: Publication[]) => void = () => {};
   #link: (link: SentLink) => void = () => {};
@@ -72,6 +74,7 @@ class LocalCore implements Core {
     this.#ages = new SessionAges(log, config);
     // What a database server has left is its own to say.
     this.#disk = new DiskReserve(config.data, config.database === 'sqlite' ? config.diskReserve : 0);
+    this.#tidiness = new Tidiness(this.#services);
     this.#onFault = onFault;
     online.onChange((userId, isOnline) => {
       const told = Promise.all([this.#presenceChanged(userId, isOnline, now()), roomsOnline.changed(userId, isOnline)]);
@@ -222,8 +225,7 @@ class LocalCore implements Core {
   }
 
   tidy(): Promise<boolean> {
-    const { db, now } = this.#services;
-    return this.#track(pruneAudit(db, now()));
+    return this.#track(this.#tidiness.round());
   }
 
   linkWanted(link: SentLink): Promise<boolean> {

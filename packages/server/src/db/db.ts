@@ -22,6 +22,14 @@ export interface Database {
    */
   write<T>(keys: readonly string[], work: (q: Query) => Promise<T>): Promise<T>;
 
+  /**
+   * What was deleted is gone from the disk, too, as far as this program decides that: what it overwrote is overwritten, and no
+   * log keeps it.
+   *
+   * @returns false: somebody else reads the file just now; again later
+   */
+  scrub(): Promise<boolean>;
+
   close(): Promise<void>;
 }
 

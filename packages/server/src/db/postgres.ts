@@ -131,6 +131,11 @@ class PostgresDatabase implements Database {
     }
   }
 
+  /** When rows that are dead are overwritten, and how long its log is kept, the server decides. */
+  async scrub(): Promise<boolean> {
+    return true;
+  }
+
   #track<T>(work: Promise<T>): Promise<T> {
     const settled = work.then(
       () => {},

@@ -28,6 +28,7 @@ export interface Schema {
   originals: OriginalsTable;
   audit: AuditTable;
   audit_head: AuditHeadTable;
+  deletions: DeletionsTable;
 }
 
 type Flag = 0 | 1;
@@ -341,4 +342,16 @@ export interface AuditHeadTable {
   pruned_hash: string;
   /** JSON: what was set at the last start, to be compared with at the next. */
   settings: string;
+}
+
+/** An account that is deleted, and what it takes to bring it back. */
+export interface DeletionsTable extends Pick<UsersTable, 'handle' | 'name' | 'bio' | 'password' | 'accepts' | 'operator'> {
+  user_id: string;
+  at: number;
+  /** When all of it goes for good. */
+  purge_at: number;
+  /** 1: so does what the person wrote. */
+  erase: Flag;
+  /** JSON: `{id, since}` of each. */
+  friends: string;
 }

@@ -122,6 +122,8 @@ function lockDirectory(dir: string): DatabaseSync {
 function openFile(file: string): DatabaseSync {
   const db = new DatabaseSync(file, { timeout: busyMs });
   db.exec('pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; pragma temp_store = memory; pragma cache_size = -32000');
+  // What is deleted is overwritten with zeros, not only forgotten.
+  db.exec('pragma secure_delete = on');
   db.exec(`pragma wal_autocheckpoint = ${checkpointPages}`);
   return db;
 }
@@ -186,6 +188,8 @@ class SqliteDatabase implements Database {
   readonly #commit: StatementSync;
   readonly #writes: Job[] = [];
   #writing: Promise<void> | undefined;
+  /** Who waits for the log to be emptied. */
+  #scrubs: PromiseWithResolvers<boolean>[] = [];
   readonly #reads: Job[] = [];
   #reading: Promise<void> | undefined;
   readonly #spell = new Spell();
@@ -209,6 +213,26 @@ class SqliteDatabase implements Database {
 
   write<T>(_keys: readonly string[], work: (q: Query) => Promise<T>): Promise<T> {
     return this.#enqueue(work, this.#writes, () => (this.#writing ??= this.#runWrites()));
+  }
+
+  scrub(): Promise<boolean> {
+    if (this.#closed) return Promise.reject(new Error('the database is closed'));
+    const waiting = Promise.withResolvers<boolean>();
+    this.#scrubs.push(waiting);
+    this.#writing ??= this.#runWrites();
+    return waiting.promise;
+  }
+
+  /** Copies the log into the file and cuts it off: until then it has the pages as they were. No view of ours is open between batches. */
+  #emptyLog(): void {
+    const waiting = this.#scrubs;
+    this.#scrubs = [];
+    try {
+      const { busy } = this.#writer.file.prepare('pragma wal_checkpoint(truncate)').get() as { busy: number };
+      for (const { resolve } of waiting) resolve(busy === 0);
+    } catch (error) {
+      for (const { reject } of waiting) reject(refusal(error));
+    }
   }
 
   #enqueue<T>(work: (q: Query) => Promise<T>, queue: Job[], run: () => Promise<void>): Promise<T> {
@@ -242,8 +266,9 @@ class SqliteDatabase implements Database {
     do {
       // What this turn of the loop still brings shares the sync, and what the last batch has to say is sent before the next.
       await nextTurn();
-      await this.#batch(this.#writer);
-    } while (this.#writes.length > 0);
+      if (this.#scrubs.length > 0) this.#emptyLog();
+      if (this.#writes.length > 0) await this.#batch(this.#writer);
+    } while (this.#writes.length + this.#scrubs.length > 0);
     // In the same step as the last look at the queue: a write that comes after it starts a new run.
     this.#writing = undefined;
   }

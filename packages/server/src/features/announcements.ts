@@ -1,12 +1,12 @@
 import { RequestError, conversationStream } from '@kith/protocol';
 import { append, sentHash } from '../core/append.ts';
-import type { Handlers } from '../core/context.ts';
+import { type Handlers, newId } from '../core/context.ts';
 import { toMessage } from '../core/entities.ts';
 import { offerLink } from '../core/links.ts';
 import { announcementsId } from '../core/places.ts';
 
 export const announcements: Handlers<'announcement.send'> = {
-  async 'announcement.send'(context, { text, clientId = null }) {
+  async 'announcement.send'(context, { text, clientId = newId() }) {
     const { userId } = context;
     if (text.trim() === '') throw new RequestError('bad_request', { path: 'params.text', message: 'params.text: empty' });
     const conversationId = await context.read(announcementsId);

@@ -5,6 +5,7 @@ import { type Context, type Handlers, newCode, newId, newToken, sha256 } from '.
 import type { Identity, Topic } from '../core/core.ts';
 import { requireOpenToInvited } from '../core/access.ts';
 import { requireDrawn } from '../core/avatars.ts';
+import { bringBack, findDeletion } from '../core/deletion.ts';
 import { readUser, toSession } from '../core/entities.ts';
 import { readJoined } from '../core/membership.ts';
 import { requireGoodPassword } from '../core/passwords.ts';
@@ -23,7 +24,9 @@ const hourMs = 3_600_000;
 /** Names that would pass for the server's own voice. */
 const reservedHandles = new Set(['admin', 'administrator', 'system', 'everyone', 'all', 'here', 'support', 'kith', 'announcements', 'lobby', 'root', 'operator']);
 
-export const auth: Handlers<'auth.register' | 'auth.login' | 'auth.guest' | 'auth.exchange' | 'auth.claim' | 'auth.confirm' | 'auth.logout' | 'session.list' | 'session.revoke'> = {
+export const auth: Handlers<
+  'auth.register' | 'auth.login' | 'auth.guest' | 'auth.exchange' | 'auth.restore' | 'auth.claim' | 'auth.confirm' | 'auth.logout' | 'session.list' | 'session.revoke'
+> = {
   async 'auth.register'(context, { handle, password, name, avatar, device, invite }) {
     requireGoodPassword(password, handle);
     const invited = await requireMayRegister(context, invite);
@@ -41,12 +44,35 @@ export const auth: Handlers<'auth.register' | 'auth.login' | 'auth.guest' | 'aut
     const { signInLimits, passwords, blocks } = context.services;
     await blocks.watch('sign-in', context.caller, () => signInLimits.requireMayTry(handle, context.caller.ip));
     const user = await context.read((q) => q.selectFrom('users').selectAll().where('handle', '=', handle).where('deleted_at', 'is', null).executeTakeFirst());
-    if (!(await passwords.verify(password, user?.password ?? null)) || !user) {
+    const deleted = user ? undefined : await context.read((q) => findDeletion(q, handle, context.now()));
+    if (!(await passwords.verify(password, user?.password ?? deleted?.password ?? null)) || !(user ?? deleted)) {
       await signInFailed(context, user?.id, 'password');
       throw new RequestError('wrong_credentials');
     }
     await signInLimits.succeeded(handle, context.caller.ip);
+    // Only to who knows the password: to others there is no such account.
+    if (!user) throw new RequestError('account_deleted');
     return signIn(context, user.id, 'password', device);
+  },
+
+  async 'auth.restore'(context, { handle, password }) {
+    const { signInLimits, passwords, blocks } = context.services;
+    await blocks.watch('sign-in', context.caller, () => signInLimits.requireMayTry(handle, context.caller.ip));
+    const deleted = await context.read((q) => findDeletion(q, handle, context.now()));
+    if (!(await passwords.verify(password, deleted?.password ?? null)) || !deleted) {
+      await signInFailed(context, deleted?.user_id, 'password');
+      throw new RequestError('wrong_credentials');
+    }
+    await signInLimits.succeeded(handle, context.caller.ip);
+    const { user_id: userId } = deleted;
+    await context.commit(
+      (q) => streamsThatShow(q, userId),
+      async (c) => {
+        await bringBack(c, userId);
+        await context.audit(c, 'account.restored', { subject: userId });
+      },
+    );
+    return {};
   },
 
   async 'auth.exchange'(context, { jwt, device }) {
@@ -296,7 +322,10 @@ async function useInvite(c: Commit, invite: Invited): Promise<void> {
   if (!used) throw new RequestError('invite_required', { message: 'This invitation is used up or too old.' });
 }
 
-const handleExists = async (q: Query, handle: string): Promise<boolean> => (await q.selectFrom('users').select('id').where('handle', '=', handle).executeTakeFirst()) !== undefined;
+/** Somebody has this user name, or can have it again: in this order, so that one that is just being given up is seen in one of the two. */
+const handleExists = async (q: Query, handle: string): Promise<boolean> =>
+  (await q.selectFrom('users').select('id').where('handle', '=', handle).executeTakeFirst()) !== undefined ||
+  (await q.selectFrom('deletions').select('user_id').where('handle', '=', handle).executeTakeFirst()) !== undefined;
 
 /** One algorithm, fixed by the operator; `exp` and `aud` required. @throws unauthenticated, forbidden */
 async function verifyJwt(config: Config, jwt: string, now: number): Promise<JWTPayload> {

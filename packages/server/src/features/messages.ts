@@ -30,7 +30,8 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
         // A repeated send is answered as the first was, even where the sender may no longer write.
         const first = await c.q.selectFrom('messages').selectAll().where('sender_id', '=', userId).where('client_id', '=', clientId).executeTakeFirst();
         if (!first) throw refused ?? new Error(`client id ${clientId} is neither new nor known`);
-        if (first.conversation_id !== conversationId || first.sent_hash !== sentHash(type, text, fileId)) throw refused ?? new RequestError('client_id_reused');
+        if (first.conversation_id !== conversationId || (first.sent_hash !== null && first.sent_hash !== sentHash(type, text, fileId)))
+          throw refused ?? new RequestError('client_id_reused');
         throw c.unchanged({ message: toMessage(first) });
       },
       { append: stream },

@@ -2,6 +2,7 @@ import { RequestError, limits, userStream } from '@kith/protocol';
 import { requireMember, visiblePeople } from '../core/access.ts';
 import { changeAvatar } from '../core/avatars.ts';
 import type { Handlers } from '../core/context.ts';
+import { keepAside } from '../core/deletion.ts';
 import { profileColumns, readUser, toProfile } from '../core/entities.ts';
 import { leave, passOnOwnership } from '../core/membership.ts';
 import { requireGoodPassword } from '../core/passwords.ts';
@@ -88,14 +89,15 @@ export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.
     });
   },
 
-  async 'user.delete'(context, { password }) {
+  async 'user.delete'(context, { password, messages = 'keep' }) {
     const { userId } = context;
     const own = userStream(userId);
     const { handle } = await context.read((q) => readUser(q, userId));
     if (handle !== null) await requirePassword(context, password ?? '');
-    await context.commit(
+    const until = await context.commit(
       (q) => streamsThatShow(q, userId),
       async (c) => {
+        const kept = await keepAside(c, userId, messages === 'erase');
         const joined = await c.q
           .selectFrom('inbox')
           .innerJoin('conversations', 'conversations.id', 'inbox.conversation_id')
@@ -118,21 +120,22 @@ export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.
         await endFriendships(c, userId);
         await showChanged(c, userId);
         c.put(own, await readUser(c.q, userId));
-        await context.audit(c, 'account.deleted');
+        await context.audit(c, 'account.deleted', { detail: { messages } });
         await endSessions(c, userId, 'deleted', {}, { actor: userId, ip: context.caller.ip });
+        return kept;
       },
     );
     context.effects.push({ do: 'signed-out' });
-    return {};
+    return until === undefined ? {} : { until };
   },
 };
 
 async function endFriendships(c: Commit, userId: string): Promise<void> {
-  await c.q.updateTable('friends').set({ state: 'none', since: c.now }).where('friend_id', '=', userId).where('state', '!=', 'none').execute();
+  await c.q.updateTable('friends').set({ state: 'none', note: '', since: c.now }).where('friend_id', '=', userId).where('state', '!=', 'none').execute();
   const own = userStream(userId);
   await c.q
     .updateTable('friends')
-    .set({ state: 'none', since: c.now, version: c.version(own) })
+    .set({ state: 'none', note: '', since: c.now, version: c.version(own) })
     .where('user_id', '=', userId)
     .where('state', '!=', 'none')
     .execute();

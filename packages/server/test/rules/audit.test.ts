@@ -57,7 +57,7 @@ const acts: Record<string, Act> = {
   async 'deleting an account'(place) {
     const anna = await place.person('canary');
     await place.server.call('user.delete', { password }, anna.token);
-    return [told('account.deleted', anna.id, null, {}), told('session.ended', anna.id, anna.id, { sessionId: anna.sessionId, why: 'deleted' })];
+    return [told('account.deleted', anna.id, null, { messages: 'keep' }), told('session.ended', anna.id, anna.id, { sessionId: anna.sessionId, why: 'deleted' })];
   },
   async 'adding and removing members as the owner of a group'(place) {
     const { anna, bert, conversationId } = await place.group();
@@ -222,10 +222,9 @@ describe.each(engines)('the audit log on %s', (engine) => {
     time = began + 31 * dayMs;
     // The session of the operator is over by then.
     operator = await place.device({ handle: operator.handle, password: operator.password });
-    const { seq } = await chain();
     await tidy();
     expect((await readLog(operator)).filter(({ ip }) => ip !== null).every(({ at }) => at === time)).toBe(true);
-    expect(await chain()).toMatchObject({ first: 1, seq });
+    expect(await chain()).toMatchObject({ first: 1 });
     expect(await place.rows.run(`select seq from audit where at < ${time} and salt is not null`)).toEqual([]);
     time = began + 366 * dayMs;
     operator = await place.device({ handle: operator.handle, password: operator.password });

@@ -111,13 +111,17 @@ export function useSession() {
       tabs?.tell('left', null);
       await goToGate();
     },
+    /** Brings a deleted account back; then one can sign in. @throws wrong_credentials */
+    async restore(handle: string, password: string): Promise<void> {
+      await signIn(location.origin, 'auth.restore', { handle, password });
+    },
     /** Deletes the account, and everything this browser kept of it. @throws wrong_credentials */
-    async deleteAccount(password: string): Promise<void> {
+    async deleteAccount(password: string, messages: 'keep' | 'erase'): Promise<void> {
       const client = findClient();
       if (!client) return;
       leaving = client;
       try {
-        await client.call('user.delete', { password });
+        await client.call('user.delete', { password, messages });
       } catch (error) {
         // With the account the session ends, and that may be heard before the answer.
         if (client.connection.at !== 'ended') {

@@ -2,7 +2,7 @@ import { type ColumnDefinitionBuilder, type Kysely, sql } from 'kysely';
 
 const required = (column: ColumnDefinitionBuilder) => column.notNull();
 
-/** The audit log: a chain of rows, and a row with its two ends. */
+/** The audit log: a chain of rows, and a row with its two ends. Deletions of accounts, while they can be undone. */
 export async function up(db: Kysely<unknown>): Promise<void> {
   const { schema } = db;
   await schema
@@ -31,4 +31,21 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('settings', 'text', required)
     .execute();
   await sql`insert into audit_head (id, seq, hash, pruned_seq, pruned_hash, settings) values (1, 0, '', 0, '', '{}')`.execute(db);
+
+  await schema
+    .createTable('deletions')
+    .addColumn('user_id', 'text', (c) => c.primaryKey())
+    .addColumn('at', 'bigint', required)
+    .addColumn('purge_at', 'bigint', required)
+    .addColumn('erase', 'bigint', required)
+    .addColumn('handle', 'text', (c) => c.unique())
+    .addColumn('name', 'text', required)
+    .addColumn('bio', 'text', required)
+    .addColumn('password', 'text')
+    .addColumn('accepts', 'text', required)
+    .addColumn('operator', 'bigint', required)
+    .addColumn('friends', 'text', required)
+    .execute();
+  await schema.createIndex('deletions_purge').on('deletions').column('purge_at').execute();
+  await sql`create index invites_created_by on invites (created_by) where created_by is not null`.execute(db);
 }

@@ -19,11 +19,8 @@ export default defineConfig({
       { extends: true, test: { name: 'unit', include: ['packages/{protocol,client,server}/**/*.test.ts', 'scripts/**/*.test.ts'], testTimeout: 20_000, hookTimeout: 60_000 } },
       { extends: true, plugins: [vue()], test: { name: 'web', include: ['packages/web/**/*.test.ts'], testTimeout: 20_000 } },
       { extends: true, test: { name: 'examples', include: ['examples/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 } },
-      // Servers that are broken on purpose want the machine for themselves, and so after the quick projects.
-      {
-        extends: true,
-        test: { name: 'chaos', include: ['chaos/**/*.test.ts'], testTimeout: 180_000, hookTimeout: 60_000, fileParallelism: false, sequence: { groupOrder: 2 } },
-      },
+      // Servers that are broken on purpose mostly wait, and are no neighbours for a browser.
+      { extends: true, test: { name: 'chaos', include: ['chaos/**/*.test.ts'], testTimeout: 180_000, hookTimeout: 60_000, sequence: { groupOrder: 2 } } },
       // A browser and a server share few cores: one file at a time, and after the quick projects.
       {
         extends: true,

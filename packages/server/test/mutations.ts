@@ -39,13 +39,18 @@ export function plant(folder: string, { changes }: Pick<Mutation, 'changes'>): v
   for (const { file, from, to } of changes) {
     const target = path.join(folder, 'packages/server/src', file);
     const text = fs.readFileSync(target, 'utf8');
-    const times = text.split(from).length - 1;
+    const times = timesInPlace({ file, from, to }, folder);
     if (times !== 1) throw new Error(`${file} has ${times} times, not once: ${from}`);
     fs.writeFileSync(
       target,
       text.replace(from, () => to),
     );
   }
+}
+
+/** How often the text stands in the file: once, or the mistake has to be planted anew. */
+export function timesInPlace({ file, from }: Mutation['changes'][number], folder = repository): number {
+  return fs.readFileSync(path.join(folder, 'packages/server/src', file), 'utf8').split(from).length - 1;
 }
 
 /** Runs the check in the copy. */

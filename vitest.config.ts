@@ -21,18 +21,8 @@ export default defineConfig({
       { extends: true, test: { name: 'examples', include: ['examples/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 } },
       // Servers that are broken on purpose mostly wait, and are no neighbours for a browser.
       { extends: true, test: { name: 'chaos', include: ['chaos/**/*.test.ts'], testTimeout: 180_000, hookTimeout: 60_000, sequence: { groupOrder: 2 } } },
-      // A browser and a server share few cores: one file at a time, and after the quick projects.
-      {
-        extends: true,
-        test: {
-          name: 'browser',
-          include: ['e2e/**/*.test.ts'],
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
-          fileParallelism: false,
-          sequence: { groupOrder: 1 },
-        },
-      },
+      // A browser and its server keep one core busy, so two files at a time, and after the quick projects.
+      { extends: true, test: { name: 'browser', include: ['e2e/**/*.test.ts'], testTimeout: 120_000, hookTimeout: 120_000, sequence: { groupOrder: 1 } } },
       // Two servers are compared in the same seconds, so nobody else may be at it: last, and alone.
       {
         extends: true,

@@ -13,6 +13,7 @@ export const errorBody: JsonSchema = {
     path: { type: 'string', description: '`bad_request`: the first offending field.' },
     retryAfterMs: { type: 'integer', description: '`rate_limited`, `busy`: milliseconds to wait.' },
     id: { type: 'string', description: '`internal`: quote this to the operator.' },
+    ticket: { type: 'string', description: '`factor_required`: what `auth.factor` needs.' },
   },
 };
 

@@ -15,6 +15,7 @@ export const auditEvents = [
   'audit.pruned',
   'backup.made',
   'backup.restored',
+  'factors.changed',
   'group.dissolved',
   'invite.made',
   'limit.hit',
@@ -28,6 +29,7 @@ export const auditEvents = [
   'session.ended',
   'session.made',
   'settings.changed',
+  'signin.factor',
   'signin.failed',
 ] as const;
 

@@ -3,6 +3,8 @@ import * as f from './method.ts';
 import { units } from './length.ts';
 import { limits } from './limits.ts';
 import { method } from './method.ts';
+import { factor } from './factors.ts';
+import { signedIn } from './signed-in.ts';
 import { user } from './users.ts';
 
 /** One login on one device. */
@@ -15,13 +17,6 @@ export const session = z.object({
   /** Coarse: updated at most once an hour, and when a connection opens. */
   usedAt: f.time,
   endedAt: z.nullable(f.time),
-});
-
-const signedIn = z.object({
-  user,
-  sessionId: f.id,
-  /** Only to programs; a browser on the server's own origin gets a cookie instead. */
-  token: z.optional(z.string()),
 });
 
 const device = z.optional(f.device);
@@ -67,8 +62,8 @@ export const authMethods = {
     durable: true,
   }),
   'auth.confirm': method(
-    'Shows once more that it is you. For ten minutes from then on, as after signing in, this session may do what is sensitive.',
-    z.strictObject({ password: z.optional(f.anyPassword) }),
+    'Shows once more that it is you, by a passkey or the password; with it a code, if signing in takes one. For ten minutes this session may do what is sensitive.',
+    z.strictObject({ password: z.optional(f.anyPassword), ...factor }),
     z.object({ until: f.time }),
   ),
   'auth.logout': method('Ends this session.', f.nothing, f.nothing, { durable: true }),

@@ -12,6 +12,7 @@ export const errorCodes = {
   too_late: { status: 409, retryable: false, message: 'The time in which this could be done is over.' },
   unauthenticated: { status: 401, retryable: false, message: 'Sign in first.' },
   wrong_credentials: { status: 401, retryable: false, message: 'The name or the password is wrong.' },
+  factor_required: { status: 401, retryable: false, message: 'The password alone is not enough: auth.factor, with this ticket.' },
   confirm_required: { status: 403, retryable: false, message: 'Show once more that it is you: auth.confirm.' },
   account_deleted: { status: 403, retryable: false, message: 'This account is deleted. It can be brought back.' },
   invite_required: { status: 403, retryable: false, message: 'This server is joined by invitation.' },
@@ -65,12 +66,14 @@ export interface ErrorBody {
   retryAfterMs?: number;
   /** `internal`: quote this to the operator. */
   id?: string;
+  /** `factor_required`: what `auth.factor` needs. */
+  ticket?: string;
 }
 
 /** The request cannot be done. Thrown by handlers, answered as an error reply; the connection lives. */
 export class RequestError extends Error {
   readonly code: ErrorCode;
-  readonly extra: Partial<Pick<ErrorBody, 'path' | 'retryAfterMs' | 'id'>>;
+  readonly extra: Partial<Pick<ErrorBody, 'path' | 'retryAfterMs' | 'id' | 'ticket'>>;
   constructor(code: ErrorCode, extra: { message?: string } & RequestError['extra'] = {}) {
     const { message, ...rest } = extra;
     super(message ?? errorCodes[code].message);

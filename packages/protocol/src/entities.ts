@@ -7,6 +7,7 @@ import { hidden } from './hidden.ts';
 import { member } from './members.ts';
 import { message } from './messages.ts';
 import { receipt } from './reads.ts';
+import { security } from './factors.ts';
 import { settings } from './settings.ts';
 import { user } from './users.ts';
 import { heard } from './voice.ts';
@@ -21,6 +22,7 @@ export const entities = {
   hidden: { schema: hidden, stream: 'user', key: ['messageId'] },
   heard: { schema: heard, stream: 'user', key: ['conversationId'] },
   settings: { schema: settings, stream: 'user', key: [] },
+  security: { schema: security, stream: 'user', key: [] },
   conversation: { schema: conversation, stream: 'conversation', key: ['id'] },
   member: { schema: member, stream: 'conversation', key: ['conversationId', 'userId'] },
   receipt: { schema: receipt, stream: 'conversation', key: ['conversationId', 'userId'] },
@@ -31,7 +33,7 @@ export type EntityKind = keyof typeof entities;
 export type EntityOf<K extends EntityKind> = z.infer<(typeof entities)[K]['schema']>;
 export type Entity = { [K in EntityKind]: EntityOf<K> }[EntityKind];
 
-export const entity = z.discriminatedUnion('kind', [user, session, friend, inbox, draft, hidden, heard, settings, conversation, member, receipt, message]);
+export const entity = z.discriminatedUnion('kind', [user, session, friend, inbox, draft, hidden, heard, settings, security, conversation, member, receipt, message]);
 
 /** `member/01J…/01K…`: unique over all kinds, and stable. */
 export function entityKey(value: Entity): string {

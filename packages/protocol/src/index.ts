@@ -16,7 +16,7 @@ import type * as z from 'zod/mini';
 import type { auditEntry } from './audit.ts';
 import type { EntityOf } from './entities.ts';
 import type { pushPayload } from './push.ts';
-import type { Result } from './registry.ts';
+import type { Params, Result } from './registry.ts';
 
 export type User = EntityOf<'user'>;
 export type Session = EntityOf<'session'>;
@@ -27,6 +27,8 @@ export type Member = EntityOf<'member'>;
 export type Draft = EntityOf<'draft'>;
 export type Hidden = EntityOf<'hidden'>;
 export type Heard = EntityOf<'heard'>;
+export type Security = EntityOf<'security'>;
+export type Assertion = NonNullable<Params<'auth.factor'>['passkey']>;
 export type Settings = EntityOf<'settings'>;
 export type Receipt = EntityOf<'receipt'>;
 export type Message = EntityOf<'message'>;

@@ -82,6 +82,16 @@ export const limits = {
   device: 64,
   passwordMin: 10,
   passwordMax: 128,
+  /** Passkeys of one person. */
+  passkeysPerUser: 20,
+  /** UTF-16 units of each part of what a browser says of a passkey. */
+  passkeyPart: 8_192,
+  /** UTF-16 units of a code of an app, or a recovery code, however it was typed. */
+  factorCode: 64,
+  /** Recovery codes that are made at a time. */
+  recoveryCodes: 10,
+  /** Milliseconds in which the second step of signing in, or the answer to a challenge, has to come. */
+  ticketMs: 300_000,
   /** Milliseconds for which having shown who one is counts for what is sensitive. */
   confirmedMs: 600_000,
   /** Members of one group. */

@@ -5,6 +5,7 @@ import { auditMethods } from './audit.ts';
 import { authMethods } from './auth.ts';
 import { conversationMethods } from './conversations.ts';
 import { draftMethods } from './drafts.ts';
+import { factorMethods } from './factors.ts';
 import { fileMethods } from './files.ts';
 import { friendMethods } from './friends.ts';
 import { hiddenMethods } from './hidden.ts';
@@ -25,6 +26,7 @@ import { voiceMethods } from './voice.ts';
 export const methods = {
   ...syncMethods,
   ...authMethods,
+  ...factorMethods,
   ...userMethods,
   ...friendMethods,
   ...conversationMethods,

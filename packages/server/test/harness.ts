@@ -403,6 +403,12 @@ function person({ user, token, sessionId }: Result<'auth.guest'>, handle?: strin
   return { user, id: user.id, token: token!, sessionId, handle, password };
 }
 
-function requestError({ code, message, path, retryAfterMs, id }: ErrorBody): RequestError {
-  return new RequestError(code, { message, ...(path !== undefined && { path }), ...(retryAfterMs !== undefined && { retryAfterMs }), ...(id !== undefined && { id }) });
+function requestError({ code, message, path, retryAfterMs, id, ticket }: ErrorBody): RequestError {
+  return new RequestError(code, {
+    message,
+    ...(ticket !== undefined && { ticket }),
+    ...(path !== undefined && { path }),
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+    ...(id !== undefined && { id }),
+  });
 }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type TestServer, engines, startTestServer } from './harness.ts';
-import { durableMethods, jwtAudience, jwtSecret, scenarios } from './scenarios.ts';
+import { durableMethods, jwtAudience, jwtSecret, scenarioUrl, scenarios } from './scenarios.ts';
 import { RealWorld } from './world.ts';
 
 test('[ST3] every durable method has a scenario in which the laws are tested', () => {
@@ -12,7 +12,7 @@ describe.each(engines)('on %s', (engine) => {
   let operator: { token: string };
 
   beforeAll(async () => {
-    server = await startTestServer({ engine, config: { jwtAlg: 'HS256', jwtKey: jwtSecret, jwtAudience } });
+    server = await startTestServer({ engine, config: { publicUrl: scenarioUrl, jwtAlg: 'HS256', jwtKey: jwtSecret, jwtAudience } });
     operator = await server.operator();
   });
 

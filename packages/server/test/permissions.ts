@@ -39,6 +39,7 @@ interface Row<M extends MethodName> {
   signedOut?: Outcome;
 }
 
+const all = (outcome: Outcome): [Outcome, Outcome, Outcome, Outcome] => [outcome, outcome, outcome, outcome];
 const everyone: [Outcome, Outcome, Outcome, Outcome] = ['ok', 'ok', 'ok', 'ok'];
 const nobody: [Outcome, Outcome, Outcome, Outcome] = ['forbidden', 'forbidden', 'forbidden', 'forbidden'];
 /** A blocked person keeps the conversation they had, and what is in it; they just cannot reach the other any more. */
@@ -62,6 +63,18 @@ export const matrix: { [M in MethodName]: Row<M> } = {
   },
   'auth.claim': { params: () => ({ handle: unique('claimed'), password }), expect: nobody },
   'auth.confirm': { params: () => ({ password }), expect: everyone },
+  'auth.factor': { params: ({ anna }) => ({ handle: anna.handle!, ticket: 'guessed', code: '000000' }), expect: all('wrong_credentials') },
+  'app.begin': { params: () => ({}), expect: everyone },
+  'app.add': { params: () => ({ secret: 'A'.repeat(32), ticket: 'guessed', code: '000000' }), expect: all('too_late') },
+  'app.remove': { params: () => ({}), expect: all('not_found') },
+  'recovery.renew': { params: () => ({}), expect: all('not_found') },
+  // There are none at an address without a name, as this server has.
+  'passkey.begin': { params: () => ({}), expect: nobody },
+  'passkey.add': { params: () => ({ name: 'Key', id: 'a', clientDataJSON: 'a', attestationObject: 'a' }), expect: nobody },
+  'passkey.rename': { params: () => ({ passkeyId: 'anothers', name: 'Mine' }), expect: all('not_found') },
+  'passkey.remove': { params: () => ({ passkeyId: 'anothers' }), expect: all('not_found') },
+  'passkey.challenge': { params: () => ({}), expect: nobody },
+  'passkey.login': { params: () => ({ passkey: { id: 'a', clientDataJSON: 'a', authenticatorData: 'a', signature: 'a' } }), expect: nobody },
   'auth.logout': { params: () => ({}), expect: everyone },
   'session.list': { params: () => ({}), expect: everyone },
   'session.revoke': { params: ({ anna }) => ({ sessionId: anna.sessionId }), expect: ['not_found', 'not_found', 'not_found', 'not_found'] },

@@ -14,7 +14,7 @@ import type { Database, Query } from '../src/db/db.ts';
 import { openDatabase } from '../src/db/open.ts';
 import { createTestDatabase } from './postgres.ts';
 import { numbers } from './rules/rows.ts';
-import { type Person, type World, durableMethods, jwtAudience, jwtSecret, password, say, scenarios, tellPreview, unique } from './scenarios.ts';
+import { type Person, type World, durableMethods, jwtAudience, jwtSecret, password, say, scenarioUrl, scenarios, tellPreview, unique } from './scenarios.ts';
 
 // Every query that any scenario makes is kept as the core hands it to the database, and then the database is asked how
 // it would find the rows, among many.
@@ -243,6 +243,7 @@ async function openStage(engine: Engine): Promise<Stage> {
     registrationsPerHour: 1_000_000,
     pushHosts: deadPushService,
     pushIntervalMs: 0,
+    publicUrl: scenarioUrl,
     jwtAlg: 'HS256',
     jwtKey: jwtSecret,
     jwtAudience,
@@ -335,7 +336,7 @@ function worldOn(core: Core): World {
   const askAs = async <M extends MethodName>(caller: Caller, method: M, params: Params<M>): Promise<Result<M>> => {
     const { text } = await asking.run(method, () => core.handle(caller, JSON.stringify({ id: '1', method, params })));
     const { result, error } = JSON.parse(text) as { result: Result<M>; error?: ErrorBody };
-    if (error) throw new RequestError(error.code, { message: `${method}: ${error.message}` });
+    if (error) throw new RequestError(error.code, { message: `${method}: ${error.message}`, ...(error.ticket !== undefined && { ticket: error.ticket }) });
     return result;
   };
   const ask: World['ask'] = (method, params) => askAs({ ip: '127.0.0.1' }, method, params);
@@ -349,6 +350,7 @@ function worldOn(core: Core): World {
     register: async (name) => person(await ask('auth.register', { handle: unique(name), password, name })),
     guest: async (name) => person(await ask('auth.guest', { name })),
     exchange: async (jwt) => person(await ask('auth.exchange', { jwt })),
+    enter: async (signedIn) => person(signedIn),
     device: async ({ handle }) => person(await ask('auth.login', { handle: handle!, password })),
     async upload({ id, sessionId, ask: asks }, name, sound) {
       const sha256 = '0'.repeat(64);
@@ -381,7 +383,7 @@ function openBesideSqlite({ data }: Config): Beside {
       const details = rows.map((row) => row.detail);
       const steps = details.flatMap((detail): Plan['steps'] => {
         const [, how, table, index] = /^(SCAN|SEARCH) (\S+)(?: USING (?:COVERING )?INDEX (\S+)| USING (INTEGER PRIMARY KEY)| VIRTUAL TABLE INDEX (\S+))?/.exec(detail) ?? [];
-        if (!how || table === 'CONSTANT') return [];
+        if (!how || table === 'CONSTANT' || detail.endsWith('VALUES CLAUSE')) return [];
         return [{ table: table!, index, whole: (how === 'SCAN' && !detail.includes('VIRTUAL TABLE')) || detail.includes('AUTOMATIC') }];
       });
       return { steps, sorts: details.some((detail) => detail.includes('TEMP B-TREE')), text: details.join('\n') };

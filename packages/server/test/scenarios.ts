@@ -1,6 +1,8 @@
-import { type FileRef, type Message, type MethodName, type Params, type Result, firstLink, methods } from '@kith/protocol';
+import { type FileRef, type Message, type MethodName, type Params, type RequestError, type Result, firstLink, methods } from '@kith/protocol';
 import { createHmac } from 'node:crypto';
 import type { Core } from '../src/core/core.ts';
+import { fromBase32, totp } from '../src/core/totp.ts';
+import { Authenticator } from './authenticator.ts';
 
 /** A signed-in person in a scenario. `ask` throws the error of a refused request. */
 export interface Person {
@@ -17,6 +19,8 @@ export interface World {
   register(name: string): Promise<Person>;
   guest(name: string): Promise<Person>;
   exchange(jwt: string): Promise<Person>;
+  /** Whoever has just signed in by some other way. */
+  enter(signedIn: Result<'auth.login'>): Promise<Person>;
   /** Another device of the same person, also checked. */
   device(person: Person): Promise<Person>;
   /** Without signing in. */
@@ -86,6 +90,38 @@ export function jwtFor(subject: string, claims: Record<string, unknown> = {}): s
   return `${body}.${createHmac('sha256', jwtSecret).update(body).digest('base64url')}`;
 }
 
+/** The server that scenarios run on, as browsers see it. */
+export const scenarioUrl = 'http://localhost:3000';
+
+/** An account with an app: codes of the coming steps, each good once. */
+export async function withApp(w: World): Promise<{ anna: Person; code: () => string; recoveryCodes: string[] }> {
+  const anna = await w.register('anna');
+  const { secret, ticket } = await anna.ask('app.begin', {});
+  // This one and the next: right also when a step ends on the way. There is no third.
+  let step = Math.floor(Date.now() / 30_000) - 1;
+  const code = (): string => totp(fromBase32(secret), (step += 1));
+  const { recoveryCodes } = await anna.ask('app.add', { secret, ticket, code: code() });
+  return { anna, code, recoveryCodes: recoveryCodes! };
+}
+
+export async function addPasskey(person: Person, authenticator = new Authenticator(), name = 'A key'): Promise<{ authenticator: Authenticator } & Result<'passkey.add'>> {
+  const { options } = await person.ask('passkey.begin', {});
+  return { authenticator, ...(await person.ask('passkey.add', { name, ...authenticator.make(options.challenge, { origin: scenarioUrl }) })) };
+}
+
+async function withPasskey(w: World): Promise<{ anna: Person; authenticator: Authenticator; passkeyId: string }> {
+  const anna = await w.register('anna');
+  const { authenticator, security } = await addPasskey(anna);
+  return { anna, authenticator, passkeyId: security.passkeys[0]!.id };
+}
+
+/** The ticket of the first step. */
+export const firstStep = (w: Pick<World, 'ask'>, handle: string, given = password): Promise<string> =>
+  w.ask('auth.login', { handle, password: given }).then(
+    () => '',
+    (error: RequestError) => error.extra.ticket ?? '',
+  );
+
 export const durableMethods = (Object.keys(methods) as MethodName[]).filter((method) => methods[method].durable);
 
 /**
@@ -95,6 +131,36 @@ export const durableMethods = (Object.keys(methods) as MethodName[]).filter((met
 export const scenarios: Partial<Record<MethodName, (w: World) => Promise<unknown>>> = {
   'auth.register': (w) => w.register('anna'),
   'auth.guest': (w) => w.guest('Gast'),
+  async 'auth.factor'(w) {
+    const { anna, code, recoveryCodes } = await withApp(w);
+    for (const given of [code(), recoveryCodes[0]!]) await w.enter(await w.ask('auth.factor', { handle: anna.handle!, ticket: await firstStep(w, anna.handle!), code: given }));
+  },
+  'app.add': (w) => withApp(w),
+  async 'app.remove'(w) {
+    const { anna } = await withApp(w);
+    await w.ask('auth.guest', { name: 'Gast' });
+    await anna.ask('app.remove', {});
+    await w.device(anna);
+  },
+  async 'recovery.renew'(w) {
+    const { anna } = await withApp(w);
+    await anna.ask('recovery.renew', {});
+  },
+  'passkey.add': (w) => withPasskey(w),
+  async 'passkey.rename'(w) {
+    const { anna, passkeyId } = await withPasskey(w);
+    await anna.ask('passkey.rename', { passkeyId, name: 'The blue one' });
+  },
+  async 'passkey.remove'(w) {
+    const { anna, passkeyId } = await withPasskey(w);
+    await addPasskey(anna);
+    await anna.ask('passkey.remove', { passkeyId });
+  },
+  async 'passkey.login'(w) {
+    const { anna, authenticator } = await withPasskey(w);
+    const { options } = await w.ask('passkey.challenge', {});
+    await w.enter(await w.ask('passkey.login', { passkey: authenticator.show(options.challenge, { origin: scenarioUrl, userId: anna.id }) }));
+  },
   async 'auth.login'(w) {
     const anna = await w.register('anna');
     await w.device(anna);

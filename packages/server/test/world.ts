@@ -27,6 +27,10 @@ export class RealWorld implements World {
     return this.#open(await this.ask('auth.exchange', { jwt }));
   }
 
+  enter(signedIn: Result<'auth.login'>): Promise<Person> {
+    return this.#open(signedIn);
+  }
+
   async device({ handle }: Person): Promise<Person> {
     return this.#open(await this.ask('auth.login', { handle: handle!, password }));
   }

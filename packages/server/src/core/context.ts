@@ -11,6 +11,7 @@ import type { PushSender } from './push-sender.ts';
 import type { RoomsOnline } from './rooms-online.ts';
 import type { SignInLimits } from './sign-in-limits.ts';
 import { type Commit, type Log, commit } from './streams.ts';
+import type { Tickets } from './tickets.ts';
 
 /** What lives as long as the core. */
 export interface Services extends Log {
@@ -19,6 +20,7 @@ export interface Services extends Log {
   roomsOnline: RoomsOnline;
   passwords: Passwords;
   signInLimits: SignInLimits;
+  tickets: Tickets;
   push: PushSender;
   /** Tells the audit log of limits that somebody ran into. */
   blocks: BlockNotes;

@@ -196,6 +196,8 @@ export interface Caller {
   identity?: Identity;
   /** Address of the peer, for limits on sign-in. */
   ip: string;
+  /** Scheme and host by which the peer called us, checked to be ours. */
+  origin?: string;
   /** What the peer calls its device, or its User-Agent; shown in the list of sessions. */
   device?: string;
 }

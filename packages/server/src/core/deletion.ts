@@ -118,7 +118,20 @@ async function emptySome(log: Log, { user_id: userId, erase }: DeletionsTable): 
 async function purgeRows(q: Query, userId: string, now: number): Promise<void> {
   const gone = await q.deleteFrom('deletions').where('user_id', '=', userId).where('purge_at', '<=', now).returning('erase').executeTakeFirst();
   if (!gone) return;
-  for (const table of ['sessions', 'settings', 'drafts', 'hidden', 'heard', 'push_subscriptions', 'push_told', 'inbox', 'friends'] as const)
+  for (const table of [
+    'sessions',
+    'security',
+    'passkeys',
+    'recovery_codes',
+    'settings',
+    'drafts',
+    'hidden',
+    'heard',
+    'push_subscriptions',
+    'push_told',
+    'inbox',
+    'friends',
+  ] as const)
     await q.deleteFrom(table).where('user_id', '=', userId).execute();
   await q.updateTable('invites').set({ created_by: null }).where('created_by', '=', userId).execute();
   await q.updateTable('files').set({ state: 'dropped', expires_at: now }).where('owner_id', '=', userId).where('expires_at', 'is not', null).execute();

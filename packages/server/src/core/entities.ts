@@ -1,4 +1,4 @@
-import type { Conversation, Draft, Entity, Friend, Heard, Hidden, Inbox, Member, Message, Profile, Receipt, Session, Settings, User } from '@kith/protocol';
+import type { Conversation, Draft, Entity, Friend, Heard, Hidden, Inbox, Member, Message, Profile, Receipt, Security, Session, Settings, User } from '@kith/protocol';
 import { limits } from '@kith/protocol';
 import type { Query } from '../db/db.ts';
 import { prepare } from '../db/prepare.ts';
@@ -110,6 +110,26 @@ export const toSettings = (row: SettingsTable): Settings => ({
   quietTo: row.quiet_to,
   timeZone: row.time_zone,
 });
+
+/** How a person signs in; undefined: by a password alone, as far as anything was ever changed. */
+export async function readSecurity(q: Query, userId: string, since = 0): Promise<Security | undefined> {
+  const row = await q.selectFrom('security').selectAll().where('user_id', '=', userId).where('version', '>', since).executeTakeFirst();
+  if (!row) return undefined;
+  const passkeys = await q.selectFrom('passkeys').selectAll().where('user_id', '=', userId).orderBy('created_at').execute();
+  const { left } = await q
+    .selectFrom('recovery_codes')
+    .select((eb) => eb.fn.countAll<number>().as('left'))
+    .where('user_id', '=', userId)
+    .executeTakeFirstOrThrow();
+  return {
+    kind: 'security',
+    version: row.version,
+    appSince: row.app_since,
+    passkeys: passkeys.map(({ id, name, created_at: createdAt, used_at: usedAt }) => ({ id, name, createdAt, usedAt })),
+    recoveryCodes: left,
+    last: { what: row.last_what, at: row.last_at, sessionId: row.last_session_id },
+  };
+}
 
 export const toReceipt = (row: ReceiptsTable): Receipt => ({
   kind: 'receipt',
@@ -267,7 +287,8 @@ async function readPersonal(q: Query, userId: string, since: number, limit: type
     .orderBy('version')
     .limit(limit.heard)
     .execute();
-  const personal = [...settings.map(toSettings), ...drafts.map(toDraft), ...hidden.map(toHidden), ...heard.map(toHeard)];
+  const security = await readSecurity(q, userId, since);
+  const personal = [...(security ? [security] : []), ...settings.map(toSettings), ...drafts.map(toDraft), ...hidden.map(toHidden), ...heard.map(toHeard)];
   return byVersion([...own.map(toUser), ...sessions.map(toSession), ...friends.map(toFriend), ...inbox.map(toInbox), ...personal]);
 }
 

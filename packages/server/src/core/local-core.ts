@@ -25,6 +25,7 @@ import { RoomsOnline } from './rooms-online.ts';
 import { SessionAges } from './session-ages.ts';
 import { SignInLimits } from './sign-in-limits.ts';
 import { readHeads } from './streams.ts';
+import { Tickets, openTicketKey } from './tickets.ts';
 import { Tidiness } from './tidiness.ts';
 import type { VapidKeys } from './web-push.ts';
 
@@ -45,10 +46,16 @@ export interface CoreOptions {
 
 /** The core in this thread, on an open database. */
 export async function startCore({ config, db, now, onFault }: CoreOptions): Promise<Core> {
-  const core = new LocalCore(config, db, now, await openVapidKeys(db), onFault);
+  const core = new LocalCore(config, db, now, { vapid: await openVapidKeys(db), ticketKey: await openTicketKey(db) }, onFault);
   await makePlaces({ db, now, publish: () => {} });
   await core.lookAtDisk();
   return core;
+}
+
+/** Secrets of this server, from the database. */
+interface Keys {
+  vapid: VapidKeys;
+  ticketKey: Buffer;
 }
 
 class LocalCore implements Core {
@@ -63,14 +70,15 @@ class LocalCore implements Core {
   #link: (link: SentLink) => void = () => {};
   #fatal: (error: Error) => void = () => {};
 
-  constructor(config: Config, db: Database, now: () => number, vapid: VapidKeys, onFault: (fault: Fault) => void) {
+  constructor(config: Config, db: Database, now: () => number, { vapid, ticketKey }: Keys, onFault: (fault: Fault) => void) {
     const online = new Online(config.offlineGraceMs);
     const log = { db, now, publish: (publications: Publication[]) => this.#publish(publications) };
     const roomsOnline = new RoomsOnline({ ...log, online });
     const passwords = new Passwords({ memory: config.passwordMemory, passes: config.passwordPasses });
     const signInLimits = new SignInLimits({ on: config.rateLimits, registrationsPerHour: config.registrationsPerHour });
+    const tickets = new Tickets(ticketKey, { db, now });
     const push = new PushSender({ db, now, config, vapid, onFault: (error) => this.#report('push', error) });
-    this.#services = { ...log, config, online, roomsOnline, passwords, signInLimits, push, blocks: new BlockNotes(log), linkSent: (link) => this.#link(link) };
+    this.#services = { ...log, config, online, roomsOnline, passwords, signInLimits, tickets, push, blocks: new BlockNotes(log), linkSent: (link) => this.#link(link) };
     this.#ages = new SessionAges(log, config);
     // What a database server has left is its own to say.
     this.#disk = new DiskReserve(config.data, config.database === 'sqlite' ? config.diskReserve : 0);

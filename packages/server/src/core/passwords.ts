@@ -25,12 +25,16 @@ export class Passwords {
     this.#cost = cost;
   }
 
+  get #prefix(): string {
+    return `$argon2id$v=19$m=${this.#cost.memory},t=${this.#cost.passes},p=1$`;
+  }
+
   /** @throws busy */
   hash(password: string): Promise<string> {
     return this.#bounded(async () => {
       const nonce = randomBytes(16);
       const tag = await derive(password, nonce, this.#cost);
-      return `$argon2id$v=19$m=${this.#cost.memory},t=${this.#cost.passes},p=1$${nonce.toString('base64')}$${tag.toString('base64')}`;
+      return `${this.#prefix}${nonce.toString('base64')}$${tag.toString('base64')}`;
     });
   }
 
@@ -46,6 +50,11 @@ export class Passwords {
       const derived = await derive(password, Buffer.from(nonce!, 'base64'), { memory, passes });
       return timingSafeEqual(derived, Buffer.from(tag!, 'base64')) && stored !== null;
     });
+  }
+
+  /** Was it hashed at another cost than today's? */
+  isOutdated(stored: string): boolean {
+    return !stored.startsWith(this.#prefix);
   }
 
   async #bounded<T>(work: () => Promise<T>): Promise<T> {

@@ -1,3 +1,4 @@
+import type { Security } from '@kith/protocol';
 import type { Generated } from 'kysely';
 
 /**
@@ -15,6 +16,9 @@ export interface Schema {
   receipts: ReceiptsTable;
   messages: MessagesTable;
   settings: SettingsTable;
+  security: SecurityTable;
+  passkeys: PasskeysTable;
+  recovery_codes: RecoveryCodesTable;
   drafts: DraftsTable;
   hidden: HiddenTable;
   heard: HeardTable;
@@ -182,6 +186,40 @@ export interface SettingsTable {
   quiet_from: number | null;
   quiet_to: number | null;
   time_zone: string;
+}
+
+/** Absent: a person who signs in by a password alone, and never changed anything. */
+export interface SecurityTable {
+  user_id: string;
+  version: number;
+  /** Of the app that makes codes, base32; null: there is none. */
+  app_secret: string | null;
+  app_since: number | null;
+  /** Of the last code that was used; none of it or before is taken again. */
+  app_step: number;
+  last_what: Security['last']['what'];
+  last_at: number;
+  last_session_id: string;
+}
+
+export interface PasskeysTable {
+  id: string;
+  user_id: string;
+  /** By which the authenticator knows it, base64url; unique. */
+  credential_id: string;
+  /** COSE, base64url. */
+  public_key: string;
+  /** Of signatures, as the authenticator counts; 0: it does not. */
+  counter: number;
+  name: string;
+  created_at: number;
+  used_at: number | null;
+}
+
+/** SHA-256 of those that are left, hex. */
+export interface RecoveryCodesTable {
+  user_id: string;
+  hash: string;
 }
 
 export interface DraftsTable {

@@ -7,9 +7,11 @@ import { requireOpenToInvited } from '../core/access.ts';
 import { requireDrawn } from '../core/avatars.ts';
 import { bringBack, findDeletion } from '../core/deletion.ts';
 import { readUser, toSession } from '../core/entities.ts';
+import { hasFactor, useCode } from '../core/factors.ts';
 import { readJoined } from '../core/membership.ts';
+import { passkeyUsed, requirePasskey } from '../core/passkeys.ts';
 import { requireGoodPassword } from '../core/passwords.ts';
-import { confirm, requirePassword } from '../core/proof.ts';
+import { confirm } from '../core/proof.ts';
 import { announcementsId, enterAnnouncements } from '../core/places.ts';
 import { isOver } from '../core/session-ages.ts';
 import { endSessions, isSessionOpen, touchSession } from '../core/sessions.ts';
@@ -21,11 +23,24 @@ import { prepare } from '../db/prepare.ts';
 import type { UsersTable } from '../db/schema.ts';
 
 const hourMs = 3_600_000;
+/** One of so many names that nobody has is answered as if there were somebody with a second factor. */
+const pretenders = 8;
 /** Names that would pass for the server's own voice. */
 const reservedHandles = new Set(['admin', 'administrator', 'system', 'everyone', 'all', 'here', 'support', 'kith', 'announcements', 'lobby', 'root', 'operator']);
 
 export const auth: Handlers<
-  'auth.register' | 'auth.login' | 'auth.guest' | 'auth.exchange' | 'auth.restore' | 'auth.claim' | 'auth.confirm' | 'auth.logout' | 'session.list' | 'session.revoke'
+  | 'auth.register'
+  | 'auth.login'
+  | 'auth.factor'
+  | 'passkey.login'
+  | 'auth.guest'
+  | 'auth.exchange'
+  | 'auth.restore'
+  | 'auth.claim'
+  | 'auth.confirm'
+  | 'auth.logout'
+  | 'session.list'
+  | 'session.revoke'
 > = {
   async 'auth.register'(context, { handle, password, name, avatar, device, invite }) {
     requireGoodPassword(password, handle);
@@ -41,18 +56,64 @@ export const auth: Handlers<
   },
 
   async 'auth.login'(context, { handle, password, device }) {
-    const { signInLimits, passwords, blocks } = context.services;
+    const { signInLimits, passwords, tickets, blocks } = context.services;
     await blocks.watch('sign-in', context.caller, () => signInLimits.requireMayTry(handle, context.caller.ip));
-    const user = await context.read((q) => q.selectFrom('users').selectAll().where('handle', '=', handle).where('deleted_at', 'is', null).executeTakeFirst());
+    const user = await findByHandle(context, handle);
     const deleted = user ? undefined : await context.read((q) => findDeletion(q, handle, context.now()));
-    if (!(await passwords.verify(password, user?.password ?? deleted?.password ?? null)) || !(user ?? deleted)) {
+    const right = (await passwords.verify(password, user?.password ?? deleted?.password ?? null)) && (user ?? deleted) !== undefined;
+    // Asked for a second factor is who has one, whether the password was right or not; and, where anybody has one, some of
+    // the names that nobody has, always the same: so that from this answer nobody learns who is there.
+    if (user ? user.factor : !deleted && tickets.isOneOf(pretenders, handle) && (await context.read((q) => hasFactor(q)))) {
+      // A line either way: what takes longer would tell.
+      await context.services.db.write([], (q) => context.audit({ q, now: context.now() }, 'signin.factor', { subject: user?.id, detail: { password: right } }));
+      throw new RequestError('factor_required', { ticket: tickets.seal(right ? firstStep(user!) : newToken(), limits.ticketMs) });
+    }
+    if (!right) {
       await signInFailed(context, user?.id, 'password');
       throw new RequestError('wrong_credentials');
     }
     await signInLimits.succeeded(handle, context.caller.ip);
     // Only to who knows the password: to others there is no such account.
     if (!user) throw new RequestError('account_deleted');
-    return signIn(context, user.id, 'password', device);
+    // Hashed as cheaply as when it was set, until now.
+    const hash = passwords.isOutdated(user.password!) ? await passwords.hash(password) : undefined;
+    return signIn(context, user.id, 'password', device, async (c) => {
+      if (hash !== undefined) await c.q.updateTable('users').set({ password: hash }).where('id', '=', user.id).where('password', '=', user.password).execute();
+    });
+  },
+
+  async 'auth.factor'(context, { handle, ticket, code, passkey, device }) {
+    const { signInLimits, tickets, blocks } = context.services;
+    await blocks.watch('sign-in', context.caller, () => signInLimits.requireMayTry(handle, context.caller.ip));
+    const user = await findByHandle(context, handle);
+    const shown = passkey && (await requirePasskey(context, passkey));
+    // Both are looked at whatever the other says: how long it takes tells nothing of the password.
+    const first = user !== undefined && (await tickets.use(ticket, firstStep(user)));
+    if (!user || (shown ? shown.userId !== user.id : code === undefined)) throw new RequestError('wrong_credentials');
+    const signedIn = await signIn(context, user.id, shown ? 'passkey' : 'code', device, async (c, sessionId) => {
+      if (shown) await passkeyUsed(c, shown, sessionId);
+      else if (!(await useCode(c, user.id, code!, sessionId))) throw new RequestError('wrong_credentials');
+      if (!first) throw new RequestError('wrong_credentials');
+    }).catch(async (error: unknown) => {
+      await signInFailed(context, user.id, shown ? 'passkey' : 'code');
+      throw error;
+    });
+    // Each of the two steps was counted.
+    for (const _ of [1, 2]) await signInLimits.succeeded(handle, context.caller.ip);
+    return signedIn;
+  },
+
+  async 'passkey.login'(context, { passkey, device }) {
+    const { signInLimits, blocks } = context.services;
+    const tried = `passkey ${passkey.id}`;
+    await blocks.watch('sign-in', context.caller, () => signInLimits.requireMayTry(tried, context.caller.ip));
+    const shown = await requirePasskey(context, passkey).catch(async (error: unknown) => {
+      await signInFailed(context, undefined, 'passkey');
+      throw error;
+    });
+    const signedIn = await signIn(context, shown.userId, 'passkey', device, (c, sessionId) => passkeyUsed(c, shown, sessionId));
+    await signInLimits.succeeded(tried, context.caller.ip);
+    return signedIn;
   },
 
   async 'auth.restore'(context, { handle, password }) {
@@ -78,7 +139,7 @@ export const auth: Handlers<
   async 'auth.exchange'(context, { jwt, device }) {
     const claims = await verifyJwt(context.config, jwt, context.now());
     const externalId = `${claims.iss ?? ''}|${claims.sub!}`;
-    await spend(context, jwt, claims.exp! * 1_000);
+    if (!(await context.services.tickets.spend(jwt, claims.exp! * 1_000))) throw new RequestError('unauthenticated', { message: 'This JWT was used already.' });
     const find = () => context.read((q) => q.selectFrom('users').select('id').where('external_id', '=', externalId).where('deleted_at', 'is', null).executeTakeFirst());
     const known = await find();
     if (known) return signIn(context, known.id, 'jwt', device);
@@ -119,9 +180,8 @@ export const auth: Handlers<
     );
   },
 
-  async 'auth.confirm'(context, { password = '' }) {
-    await requirePassword(context, password);
-    return { until: await confirm(context) };
+  async 'auth.confirm'(context, proof) {
+    return { until: await confirm(context, proof) };
   },
 
   async 'auth.logout'(context) {
@@ -266,7 +326,7 @@ async function createUser(context: Context, given: NewUser): Promise<Result<'aut
 }
 
 /** How somebody came to a session. */
-type SignedInBy = 'registration' | 'password' | 'jwt';
+type SignedInBy = 'registration' | 'password' | 'code' | 'passkey' | 'jwt';
 
 const by = ({ caller }: Context) => ({ actor: caller.identity?.userId, ip: caller.ip });
 
@@ -275,23 +335,48 @@ function signInFailed(context: Context, userId: string | undefined, how: SignedI
   return context.services.db.write([], (q) => context.audit({ q, now: context.now() }, 'signin.failed', { subject: userId, detail: { by: how } }));
 }
 
-async function signIn(context: Context, userId: string, how: SignedInBy, device: string | undefined): Promise<Result<'auth.login'>> {
+interface Account {
+  id: string;
+  password: string | null;
+  /** The password needs something beside it. */
+  factor: boolean;
+}
+
+const findByHandle = (context: Context, handle: string): Promise<Account | undefined> =>
+  context.read(async (q) => {
+    const row = await q.selectFrom('users').select(['id', 'password']).where('handle', '=', handle).where('deleted_at', 'is', null).executeTakeFirst();
+    return row && { ...row, factor: await hasFactor(q, row.id) };
+  });
+
+/** What the ticket of the first step is for; with another password it is not good any more. */
+const firstStep = ({ id, password }: Account): string => `first step ${id} ${password ?? ''}`;
+
+/** @param prove  In the same commit, with the id of the new session: what else has to be right. */
+async function signIn(
+  context: Context,
+  userId: string,
+  how: SignedInBy,
+  device: string | undefined,
+  prove?: (c: Commit, sessionId: string) => Promise<void>,
+): Promise<Result<'auth.login'>> {
   const own = userStream(userId);
+  const sessionId = newId();
   return context.commit([own], async (c) => {
     const user = await c.q.selectFrom('users').select(['disabled_at', 'deleted_at']).where('id', '=', userId).executeTakeFirstOrThrow();
     if (user.disabled_at !== null || user.deleted_at !== null) throw new RequestError('wrong_credentials');
-    return openSession(context, c, userId, how, device);
+    await prove?.(c, sessionId);
+    return openSession(context, c, userId, how, device, sessionId);
   });
 }
 
 /** A new session and its token. The oldest goes when there are too many. */
-async function openSession(context: Context, c: Commit, userId: string, how: SignedInBy, device: string | undefined): Promise<Result<'auth.login'>> {
+async function openSession(context: Context, c: Commit, userId: string, how: SignedInBy, device: string | undefined, sessionId = newId()): Promise<Result<'auth.login'>> {
   const own = userStream(userId);
   const open = await c.q.selectFrom('sessions').select('id').where('user_id', '=', userId).where('ended_at', 'is', null).orderBy('used_at').execute();
   for (const { id } of open.slice(0, Math.max(0, open.length - limits.sessionsPerUser + 1))) await endSessions(c, userId, 'replaced', { only: id });
   const token = newToken();
   const row = {
-    id: newId(),
+    id: sessionId,
     user_id: userId,
     version: c.version(own),
     token_hash: sha256(token),
@@ -359,18 +444,4 @@ function nameOf(claims: JWTPayload): string {
     ),
   );
   return names.find(isNameText) ?? 'Guest';
-}
-
-/** A JWT is good for one session. @throws unauthenticated */
-async function spend(context: Context, jwt: string, expiresAt: number): Promise<void> {
-  const spent = await context.services.db.write([], async (q) => {
-    await q.deleteFrom('spent_tokens').where('expires_at', '<', context.now()).execute();
-    return q
-      .insertInto('spent_tokens')
-      .values({ hash: sha256(jwt), expires_at: expiresAt })
-      .onConflict((conflict) => conflict.doNothing())
-      .returning('hash')
-      .executeTakeFirst();
-  });
-  if (!spent) throw new RequestError('unauthenticated', { message: 'This JWT was used already.' });
 }

@@ -5,6 +5,7 @@ import { audit } from './audit.ts';
 import { auth } from './auth.ts';
 import { conversations } from './conversations.ts';
 import { drafts } from './drafts.ts';
+import { factors } from './factors.ts';
 import { files } from './files.ts';
 import { friends } from './friends.ts';
 import { hidden } from './hidden.ts';
@@ -24,6 +25,7 @@ import { voice } from './voice.ts';
 export const handlers: Handlers = {
   ...sync,
   ...auth,
+  ...factors,
   ...users,
   ...friends,
   ...conversations,

@@ -4,6 +4,7 @@ import { changeAvatar } from '../core/avatars.ts';
 import type { Handlers } from '../core/context.ts';
 import { keepAside } from '../core/deletion.ts';
 import { profileColumns, readUser, toProfile } from '../core/entities.ts';
+import { securityChanged } from '../core/factors.ts';
 import { leave, passOnOwnership } from '../core/membership.ts';
 import { requireGoodPassword } from '../core/passwords.ts';
 import { requirePassword } from '../core/proof.ts';
@@ -81,6 +82,7 @@ export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.
         .set({ password: hash, version: c.version(own) })
         .where('id', '=', userId)
         .execute();
+      await securityChanged(c, userId, 'password', sessionId);
       const user = await readUser(c.q, userId);
       c.put(own, user);
       await context.audit(c, 'password.changed');

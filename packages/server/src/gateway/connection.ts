@@ -29,6 +29,8 @@ export interface Around {
 /** Who is at the other end, as the handshake told. */
 export interface Peer {
   ip: string;
+  /** By which they called us. */
+  origin: string | undefined;
   device: string | undefined;
   /** From a Bearer header, checked before the handshake was answered. */
   identity: Identity | undefined;
@@ -292,7 +294,7 @@ export class Connection implements Follower {
     let reply: Frame;
     let answer: Answer | undefined;
     try {
-      answer = await core.handle({ identity, ip: this.peer.ip, device: this.#device }, text);
+      answer = await core.handle({ identity, ip: this.peer.ip, origin: this.peer.origin, device: this.#device }, text);
       metrics.answered('ws', answer.error ?? 'ok');
       reply = buildFrame(answer.text);
     } catch (error) {
@@ -380,7 +382,7 @@ export class Connection implements Follower {
       if (this.#isGone) return;
       if (!topics) return this.#refuse(id, 'unauthenticated', 'sessionEnded');
       await hub.settle(this, topics);
-      const answer = await core.handle({ identity, ip: this.peer.ip, device: this.#device }, text);
+      const answer = await core.handle({ identity, ip: this.peer.ip, origin: this.peer.origin, device: this.#device }, text);
       if (this.#isGone) return;
       metrics.answered('ws', answer.error ?? 'ok');
       metrics.answerSeconds.observe((this.#around.clock.now() - began) / 1_000);

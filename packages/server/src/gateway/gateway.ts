@@ -119,7 +119,7 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
         leave();
         return draining ? refuse(socket, stopping) : undefined;
       }
-      const peer: Peer = { ip, device: deviceOf(request), identity, cookie: credential.by === 'cookie' ? credential.token : undefined };
+      const peer: Peer = { ip, origin: doorkeeper.originOf(request), device: deviceOf(request), identity, cookie: credential.by === 'cookie' ? credential.token : undefined };
       let upgraded = false;
       sockets.handleUpgrade(request, socket, head, (ws) => {
         upgraded = true;

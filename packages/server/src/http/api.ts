@@ -46,7 +46,8 @@ export function addApi(app: FastifyInstance, { core, config, doorkeeper, clock, 
       throw new RequestError('rate_limited', { retryAfterMs: wait });
     }
     const device = request.headers['user-agent']?.slice(0, limits.device);
-    const caller = { ip: doorkeeper.addressOf(request.raw), ...(identity && { identity }), ...(device !== undefined && { device }) };
+    const origin = doorkeeper.originOf(request.raw);
+    const caller = { ip: doorkeeper.addressOf(request.raw), ...(origin !== undefined && { origin }), ...(identity && { identity }), ...(device !== undefined && { device }) };
     // Our keys come last, and in JSON the last of two wins: whatever a body holds, it cannot become another method.
     const frame = `{"params":${request.body.trim() === '' ? '{}' : request.body},"id":"${id}","method":"${method}"}`;
     return answer(request, reply, await core.handle(caller, frame));

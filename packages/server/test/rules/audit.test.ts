@@ -1,6 +1,7 @@
-import { type AuditEntry, limits } from '@kith/protocol';
+import { type AuditEntry, type ErrorBody, limits } from '@kith/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { AuditBroken, verify } from '../../src/core/audit.ts';
+import { fromBase32, totp } from '../../src/core/totp.ts';
 import { besideServer } from '../../src/db/open.ts';
 import { type Place, type Someone, engines, password, unique, usePlace } from './place.ts';
 
@@ -48,6 +49,26 @@ const acts: Record<string, Act> = {
     const other = await place.device(anna);
     await anna.call('user.changePassword', { password, newPassword: 'canary, another one' });
     return [told('password.changed', anna.id, null, {}), told('session.ended', anna.id, anna.id, { sessionId: other.sessionId, why: 'password' })];
+  },
+  async 'adding and removing an app, and signing in with it'(place) {
+    const anna = await place.person('canary');
+    const { secret, ticket } = await anna.call('app.begin', {});
+    const { recoveryCodes } = await anna.call('app.add', { secret, ticket, code: totp(fromBase32(secret), Math.floor(Date.now() / 30_000)) });
+    const enter = async (code: string) => {
+      const { error } = (await place.server.post('auth.login', { handle: anna.handle, password })).json<{ error: ErrorBody }>();
+      return place.server.call('auth.factor', { handle: anna.handle!, ticket: error.ticket!, code });
+    };
+    const { sessionId } = await enter(recoveryCodes![0]!);
+    await expect(enter('canary')).rejects.toMatchObject({ code: 'wrong_credentials' });
+    await anna.call('app.remove', {});
+    return [
+      told('factors.changed', anna.id, null, { what: 'app-added' }),
+      told('signin.factor', null, anna.id, { password: true }),
+      told('session.made', anna.id, null, { sessionId, by: 'code' }),
+      told('signin.factor', null, anna.id, { password: true }),
+      told('signin.failed', null, anna.id, { by: 'code' }),
+      told('factors.changed', anna.id, null, { what: 'app-removed' }),
+    ];
   },
   async 'claiming a guest'(place) {
     const guest = await place.guest('canary');

@@ -154,6 +154,11 @@ const proofs: { [L in LimitName]: Proof } = {
   note: units(limits.note, 'friend.request', 'note', somebody),
   remark: units(limits.remark, 'friend.remark', 'remark', somebody),
   device: units(limits.device, 'auth.guest', 'device', async () => ({ name: 'Gast' })),
+  passkeysPerUser: { by: 'packages/server/test/rules/passkeys.test.ts' },
+  passkeyPart: tokenUnits(limits.passkeyPart, 'passkey.add', 'id', { name: 'Key', clientDataJSON: 'x', attestationObject: 'x' }),
+  factorCode: tokenUnits(limits.factorCode, 'auth.factor', 'code', { handle: 'nobody', ticket: 'x' }),
+  recoveryCodes: { by: 'packages/server/test/rules/proof.test.ts' },
+  ticketMs: { by: 'packages/server/test/rules/proof.test.ts' },
   confirmedMs: { by: 'packages/server/test/rules/proof.test.ts' },
   async passwordMin(place) {
     const register = async (length: number) =>

@@ -1,0 +1,85 @@
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { Database } from '../db/db.ts';
+import { sha256 } from './context.ts';
+
+const nonceBytes = 12;
+const macBytes = 16;
+const bytes = nonceBytes + 6 + macBytes;
+
+/** The key of this server's tickets, made at its first start; of two nodes that start at once both have the same. */
+export async function openTicketKey(db: Database): Promise<Buffer> {
+  return db.write([], async (q) => {
+    const made = { name: 'tickets', value: randomBytes(32).toString('base64url') };
+    await q
+      .insertInto('secrets')
+      .values(made)
+      .onConflict((conflict) => conflict.column('name').doNothing())
+      .execute();
+    const { value } = await q.selectFrom('secrets').select('value').where('name', '=', made.name).executeTakeFirstOrThrow();
+    return Buffer.from(value, 'base64url');
+  });
+}
+
+/**
+ * What the server hands out to be brought back: a challenge, the first step of a sign-in. Nothing is stored until it comes
+ * back, so nobody can fill the database by asking; what it is for is sealed into it, and read from it by nobody.
+ */
+export class Tickets {
+  readonly #key: Buffer;
+  readonly #db: Database;
+  readonly #now: () => number;
+
+  constructor(key: Buffer, { db, now }: { db: Database; now: () => number }) {
+    this.#key = key;
+    this.#db = db;
+    this.#now = now;
+  }
+
+  /** @param purpose  And all that it is bound to: it is good for the same alone. @returns base64url */
+  seal(purpose: string, lifeMs: number): string {
+    const head = Buffer.alloc(nonceBytes + 6);
+    randomBytes(nonceBytes).copy(head);
+    head.writeUIntBE(this.#now() + lifeMs, nonceBytes, 6);
+    return Buffer.concat([head, this.#mac(head, purpose)]).toString('base64url');
+  }
+
+  /** Is it one of ours, for this, and not too old? It may have been used. */
+  isGood(ticket: string, purpose: string): boolean {
+    const given = Buffer.from(ticket, 'base64url');
+    if (given.length !== bytes || given.toString('base64url') !== ticket) return false;
+    const head = given.subarray(0, nonceBytes + 6);
+    return timingSafeEqual(given.subarray(nonceBytes + 6), this.#mac(head, purpose)) && this.#expiresAt(ticket) > this.#now();
+  }
+
+  /** Takes a good one, which is then used up. @returns whether it was good, and not used up before */
+  async use(ticket: string, purpose: string): Promise<boolean> {
+    return this.isGood(ticket, purpose) && this.spend(ticket, this.#expiresAt(ticket));
+  }
+
+  /** @returns false: that was done before */
+  async spend(token: string, expiresAt: number): Promise<boolean> {
+    return this.#db.write([], async (q) => {
+      await q.deleteFrom('spent_tokens').where('expires_at', '<', this.#now()).execute();
+      const spent = await q
+        .insertInto('spent_tokens')
+        .values({ hash: sha256(token), expires_at: expiresAt })
+        .onConflict((conflict) => conflict.doNothing())
+        .returning('hash')
+        .executeTakeFirst();
+      return spent !== undefined;
+    });
+  }
+
+  /** One of so many names, always the same ones, of whom nobody else can tell which. */
+  isOneOf(many: number, name: string): boolean {
+    return createHmac('sha256', this.#key).update(`one of ${many}: ${name}`).digest().readUInt32BE() % many === 0;
+  }
+
+  #expiresAt(ticket: string): number {
+    return Buffer.from(ticket, 'base64url').readUIntBE(nonceBytes, 6);
+  }
+
+  #mac(head: Buffer, purpose: string): Buffer {
+    return createHmac('sha256', this.#key).update(head).update(purpose).digest().subarray(0, macBytes);
+  }
+}

@@ -27,6 +27,11 @@ const setupLock = path.join(root, '.setup-lock');
 const SETUP_MS = 15 * 60_000;
 /** Without the pinned one: from here on node:sqlite needs no flag and is a release candidate. */
 const OLDEST_NODE = [24, 15];
+/**
+ * For the server: MiB in which what is new is kept until it proves to last. Left alone it grows to eight times that when thousands connect
+ * at once, and is not given back.
+ */
+const SERVER_FLAGS = ['--max-semi-space-size=4'];
 /** Handed to the process on the pinned Node: the id of the process that waits for it. */
 const PARENT = 'BOOTSTRAP_PARENT';
 
@@ -212,7 +217,8 @@ function goOnInPinnedNode(file) {
   process.env.PATH = path.dirname(file) + path.delimiter + process.env.PATH;
   if (fs.realpathSync(process.execPath) === fs.realpathSync(file)) return false;
   const env = { [PARENT]: String(process.pid) };
-  void exitWith(run(file, [...process.execArgv, ...process.argv.slice(1)], { env }));
+  const flags = command === 'start' || command === 'demo' ? SERVER_FLAGS : [];
+  void exitWith(run(file, [...flags, ...process.execArgv, ...process.argv.slice(1)], { env }));
   stopWithParent();
   return true;
 }

@@ -74,7 +74,8 @@ export function startKith(bench: Pick<Bench, 'profile'>, data: string, { env = {
   return startProgram('packages/server/src/main.ts', ['start', '--port', '0', '--data', data], {
     name: 'kith',
     ...options,
-    node: [...node, ...(options.node ?? [])],
+    // As scripts/run.mjs starts it, and docs/operations.md says.
+    node: ['--max-semi-space-size=4', ...node, ...(options.node ?? [])],
     env: { KITH_RATE_LIMITS: 'off', KITH_LOG_LEVEL: 'warn', KITH_MAX_CONNECTIONS: '50000', ...env },
   });
 }

@@ -1,15 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { type CloseName, type ErrorBody, type ErrorCode, RequestError, type Reply, closeCodes, decodeParams, decodeRequest, limits, userStream } from '@kith/protocol';
-import type { WebSocket } from 'ws';
 import type { Answer, Core, Effect, Identity, Topic } from '../core/core.ts';
 import type { Log } from '../log.ts';
 import type { LimitName, Metrics } from '../metrics.ts';
 import type { Clock } from './clock.ts';
+import { Few } from './few.ts';
 import type { Follower, Hub } from './hub.ts';
+import type { Line, Listener } from './line.ts';
 import { peek, rateOf } from './peek.ts';
 import { ConnectionRates } from './rate-limit.ts';
-import { type Frame, SendQueue, type Writer, buildFrame } from './send-queue.ts';
+import { type Frame, type Owner, SendQueue, type Writer, buildFrame } from './send-queue.ts';
 
 /** What a connection needs of the server around it. */
 export interface Around {
@@ -24,6 +25,8 @@ export interface Around {
   /** The connection has said hello, or is gone: it no longer counts as a stranger. */
   onKnown(connection: Connection): void;
   onGone(connection: Connection): void;
+  /** After it is gone: the last byte is out, or will never be. */
+  onClosed(line: Line): void;
 }
 
 /** Who is at the other end, as the handshake told. */
@@ -66,21 +69,35 @@ interface Asked {
   large: boolean;
 }
 
-/** One socket: from the end of its handshake to its last byte. */
-export class Connection implements Follower {
-  readonly topics = new Set<Topic>();
+/** Finds the connection of a socket, so that all of them share two listeners. */
+const ofSocket = Symbol('connection');
+type Socket = Duplex & { [ofSocket]?: Connection };
+
+/**
+ * One socket: from the end of its handshake to its last byte.
+ *
+ * There are as many as people, and most of them are idle. So whatever is not needed by one that only waits is made when it is
+ * first used, and nothing is a closure that can be a method.
+ */
+export class Connection implements Follower, Listener, Owner {
+  readonly topics = new Few<Topic>();
   toldAt: number;
   changed: Map<Topic, 'follow' | 'unfollow'> | undefined;
-  readonly peer: Peer;
+  readonly ip: string;
+  readonly #origin: string | undefined;
+  /** The connections with which it is pinged. */
+  slot: Set<Connection> | undefined;
 
-  readonly #ws: WebSocket;
+  readonly #ws: Line;
   readonly #around: Around;
   readonly #queue: SendQueue;
-  readonly #rates = new ConnectionRates();
+  #rates: ConnectionRates | undefined;
+  /** What the handshake told; until the hello. */
+  #peer: Peer | undefined;
   #state: State;
   #inFlight = 0;
   /** Of the requests in flight those that the core has not been asked yet, in the order in which they came. */
-  readonly #asked: Asked[] = [];
+  #asked: Asked[] | undefined;
   #askedUnits = 0;
   /** Of the requests in flight those that the core is asked, and whose replies may be large. */
   #large = 0;
@@ -96,30 +113,21 @@ export class Connection implements Follower {
   /** What the peer calls its device. */
   #device: string | undefined;
 
-  constructor(ws: WebSocket, socket: Duplex, peer: Peer, around: Around) {
+  constructor(ws: Line, socket: Duplex, peer: Peer, around: Around) {
     this.#ws = ws;
     this.#around = around;
-    this.peer = peer;
+    this.#peer = peer;
+    this.ip = peer.ip;
+    this.#origin = peer.origin;
     this.#device = peer.device;
     this.toldAt = around.hub.moves;
     this.#state = { at: 'awaiting-hello', since: around.clock.now() };
-    this.#queue = new SendQueue(
-      socket,
-      around.writer,
-      () => this.#hit('outbound', 'tooSlow'),
-      () => this.#takeUp(),
-    );
-    ws.on('message', (data: Buffer, isBinary: boolean) => this.#onMessage(data, isBinary));
-    ws.on('ping', () => this.#onPing());
-    ws.on('pong', () => this.#onPong());
-    // Without a listener, one bad frame would end the process. ws answers it with the right close code by itself.
-    ws.on('error', (error: Error & { code?: string }) => {
-      around.metrics.badFrames.inc({ kind: error.code ?? 'unknown' });
-      this.#gone('by-peer');
-    });
-    ws.on('close', () => this.#gone('by-peer'));
+    this.#queue = new SendQueue(socket, around.writer, this);
+    ws.listener = this;
+    (socket as Socket)[ofSocket] = this;
+    socket.on('drain', onDrain);
     // After ws has read the same bytes: it listens since before this connection was made.
-    socket.on('data', (chunk: Buffer) => this.#onBytes(chunk));
+    socket.on('data', onData);
   }
 
   get sessionId(): string {
@@ -151,6 +159,7 @@ export class Connection implements Follower {
 
   /** Once per heartbeat. */
   beat(): void {
+    if (this.#rates?.isIdle(this.#around.clock.now())) this.#rates = undefined;
     if (this.#state.at !== 'ready' || !this.#writable) return;
     if (this.#awaitsPong) return this.close('heartbeatLost');
     this.#awaitsPong = true;
@@ -213,7 +222,7 @@ export class Connection implements Follower {
 
   // ── What the peer does ────────────────────────────────────────────────────────────────────────────────────────────
 
-  #onMessage(data: Buffer, isBinary: boolean): void {
+  onMessage(data: Buffer, isBinary: boolean): void {
     this.#partialSince = undefined;
     const state = this.#state;
     // A server that stops takes nothing up: the client asks again, with the same client ids, where it connects next.
@@ -233,7 +242,7 @@ export class Connection implements Follower {
     }
   }
 
-  #onBytes(chunk: Buffer): void {
+  onBytes(chunk: Buffer): void {
     if (this.#state.at === 'closing') return;
     if (this.#state.at === 'awaiting-hello' || this.#state.at === 'opening') {
       this.#strangerBytes += chunk.length;
@@ -243,14 +252,46 @@ export class Connection implements Follower {
     else this.#partialSince = undefined;
   }
 
-  #onPing(): void {
-    if (this.#around.limited && this.#state.at !== 'closing' && this.#rates.pinged(this.#around.clock.now())) this.#hit('ping', 'tooMany');
+  onPing(data: Buffer): void {
+    if (!this.#isPinged()) this.#ws.pong(data);
   }
 
-  #onPong(): void {
+  onPong(): void {
     // Nobody asked for this one: a flood of pongs costs as much as one of pings.
-    if (!this.#awaitsPong) this.#onPing();
+    if (!this.#awaitsPong) this.#isPinged();
     this.#awaitsPong = false;
+  }
+
+  /** @returns whether that was once too often */
+  #isPinged(): boolean {
+    const over = this.#around.limited && this.#state.at !== 'closing' && this.#counts.pinged(this.#around.clock.now());
+    if (over) this.#hit('ping', 'tooMany');
+    return over;
+  }
+
+  /** ws answers a bad frame with the right close code by itself. */
+  onError(error: Error & { code?: string }): void {
+    this.#around.metrics.badFrames.inc({ kind: error.code ?? 'unknown' });
+    this.#gone('by-peer');
+  }
+
+  onClose(): void {
+    this.#gone('by-peer');
+    this.#around.onClosed(this.#ws);
+  }
+
+  /** The queue is full. */
+  onOverflow(): void {
+    this.#hit('outbound', 'tooSlow');
+  }
+
+  /** The socket has taken all that was written to it. */
+  onDrained(): void {
+    this.#takeUp();
+  }
+
+  get #counts(): ConnectionRates {
+    return (this.#rates ??= new ConnectionRates());
   }
 
   #request(text: string): void {
@@ -259,15 +300,15 @@ export class Connection implements Follower {
     if (method === 'hello') return this.#refuse(id, 'bad_request', 'policy');
     const rate = rateOf(method);
     const now = clock.now();
-    const wait = limited ? this.#rates.take(rate, now) : 0;
+    const wait = limited ? this.#counts.take(rate, now) : 0;
     const full = (limited && this.#inFlight >= inFlightLimit) || this.#askedUnits + text.length > waitingUnits;
     if (wait > 0 || full) {
       metrics.limitHit(full ? 'in-flight' : rate);
-      if (limited && this.#rates.refused(now)) return this.#refuse(id, 'rate_limited', 'tooMany');
+      if (limited && this.#counts.refused(now)) return this.#refuse(id, 'rate_limited', 'tooMany');
       return this.#reply({ id, error: new RequestError('rate_limited', { retryAfterMs: Math.max(wait, full ? 1_000 : 0) }).toBody() });
     }
     this.#inFlight++;
-    this.#asked.push({ id, text, large: rate !== 'send' && rate !== 'fleeting' });
+    (this.#asked ??= []).push({ id, text, large: rate !== 'send' && rate !== 'fleeting' });
     this.#askedUnits += text.length;
     this.#takeUp();
   }
@@ -277,9 +318,10 @@ export class Connection implements Follower {
    * much in one breath gets it as fast as it reads. The others wait here, and so do those behind them.
    */
   #takeUp(): void {
-    for (let next = this.#asked[0]; next !== undefined && !this.#isGone; next = this.#asked[0]) {
+    for (let next = this.#asked?.[0]; next !== undefined && !this.#isGone; next = this.#asked?.[0]) {
       if (next.large && this.#queue.bytes + this.#large * limits.pageBytes >= limits.outboundBytes) return;
-      this.#asked.shift();
+      if (this.#asked!.length === 1) this.#asked = undefined;
+      else this.#asked!.shift();
       this.#askedUnits -= next.text.length;
       void this.#answer(next);
     }
@@ -294,7 +336,7 @@ export class Connection implements Follower {
     let reply: Frame;
     let answer: Answer | undefined;
     try {
-      answer = await core.handle({ identity, ip: this.peer.ip, origin: this.peer.origin, device: this.#device }, text);
+      answer = await core.handle({ identity, ip: this.ip, origin: this.#origin, device: this.#device }, text);
       metrics.answered('ws', answer.error ?? 'ok');
       reply = buildFrame(answer.text);
     } catch (error) {
@@ -308,7 +350,7 @@ export class Connection implements Follower {
     const close = this.#apply(answer?.effects);
     if (close) return this.close(close);
     this.deliver(reply);
-    if (answer?.error === 'bad_json' && this.#around.limited && this.#rates.bad(clock.now())) return this.#hit('bad-json', 'policy');
+    if (answer?.error === 'bad_json' && this.#around.limited && this.#counts.bad(clock.now())) return this.#hit('bad-json', 'policy');
     this.#takeUp();
     if (this.#state.at === 'draining' && this.#inFlight === 0) this.close('restarting', this.#state.reason);
   }
@@ -356,7 +398,7 @@ export class Connection implements Follower {
       if (!(error instanceof RequestError)) throw error;
       // Typed by hand, perhaps: they may try again within the deadline, and within the bytes of a stranger.
       this.#reply({ id, error: error.toBody() });
-      if (this.#around.limited && this.#rates.bad(this.#around.clock.now())) this.#hit('bad-json', 'policy');
+      if (this.#around.limited && this.#counts.bad(this.#around.clock.now())) this.#hit('bad-json', 'policy');
     }
   }
 
@@ -364,8 +406,10 @@ export class Connection implements Follower {
     const { core, hub, limited, metrics } = this.#around;
     const began = this.#around.clock.now();
     try {
-      const given = token ?? this.peer.cookie;
-      const identity = token === undefined && this.peer.identity ? this.peer.identity : given === undefined ? undefined : await core.authenticate(given);
+      const { cookie, identity: known } = this.#peer!;
+      this.#peer = undefined;
+      const given = token ?? cookie;
+      const identity = token === undefined && known ? known : given === undefined ? undefined : await core.authenticate(given);
       if (this.#state.at !== 'opening') return;
       if (!identity) return this.#refuse(id, 'unauthenticated', 'sessionEnded');
       const own = userStream(identity.userId);
@@ -382,7 +426,7 @@ export class Connection implements Follower {
       if (this.#isGone) return;
       if (!topics) return this.#refuse(id, 'unauthenticated', 'sessionEnded');
       await hub.settle(this, topics);
-      const answer = await core.handle({ identity, ip: this.peer.ip, origin: this.peer.origin, device: this.#device }, text);
+      const answer = await core.handle({ identity, ip: this.ip, origin: this.#origin, device: this.#device }, text);
       if (this.#isGone) return;
       metrics.answered('ws', answer.error ?? 'ok');
       metrics.answerSeconds.observe((this.#around.clock.now() - began) / 1_000);
@@ -436,7 +480,8 @@ export class Connection implements Follower {
     const identity = this.#state.at === 'ready' || this.#state.at === 'draining' ? this.#state.identity : undefined;
     this.#state = { at: 'closing', as };
     this.#queue.close();
-    this.#asked.length = 0;
+    this.#asked = undefined;
+    this.#peer = undefined;
     this.#around.hub.remove(this);
     if (identity) this.#around.core.disconnected(identity);
     this.#around.onGone(this);
@@ -481,11 +526,19 @@ export class Connection implements Follower {
   }
 }
 
+function onDrain(this: Duplex): void {
+  (this as Socket)[ofSocket]!.onDrained();
+}
+
+function onData(this: Duplex, chunk: Buffer): void {
+  (this as Socket)[ofSocket]!.onBytes(chunk);
+}
+
 /**
  * Has ws read part of a message, and waits for the rest? It has no timer for that and no public way to ask, so this
  * reads its receiver; a test sends a message byte by byte, and fails if a new version keeps its books otherwise.
  */
-function isMidMessage(ws: WebSocket): boolean {
+function isMidMessage(ws: Line): boolean {
   const { _receiver: receiver } = ws as unknown as { _receiver: { _state: number; _bufferedBytes: number; _fragmented: number } };
   const { _state: state, _bufferedBytes: bytes, _fragmented: fragmented } = receiver;
   return state !== 0 || bytes > 0 || fragmented !== 0;

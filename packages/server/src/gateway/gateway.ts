@@ -11,6 +11,7 @@ import type { Metrics } from '../metrics.ts';
 import type { Clock } from './clock.ts';
 import { type Around, Connection, type Peer } from './connection.ts';
 import { Hub } from './hub.ts';
+import { Line } from './line.ts';
 import { Writer } from './send-queue.ts';
 import { furthestBehind } from './shedding.ts';
 import { Strangers } from './strangers.ts';
@@ -51,17 +52,23 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
   const hub = new Hub(broker, metrics, log);
   const writer = new Writer();
   const strangers = new Strangers(clock.now());
-  const connections = new Set<Connection>();
   const unknown = new Set<Connection>();
+  /** All connections, each in one of these. */
   const slots = Array.from({ length: turnsPerHeartbeat }, () => new Set<Connection>());
-  const slotOf = new WeakMap<Connection, Set<Connection>>();
+  let connected = 0;
+  /** Those that are saying goodbye, too. */
+  const lines = new Set<Line>();
+  let onLastClosed = (): void => {};
   let nextSlot = 0;
   let draining = false;
 
   // Every limit has its name here: the defaults of ws are 100 MiB a message, 16,384 fragments and 30 s for a goodbye.
   const options = {
     noServer: true,
-    clientTracking: true,
+    // `lines` does the same without a listener of its own for each; and pings are answered where they are counted.
+    clientTracking: false,
+    autoPong: false,
+    WebSocket: Line,
     perMessageDeflate: false,
     maxPayload: limits.frameBytes,
     maxFragments: 64,
@@ -79,27 +86,34 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
     log,
     limited: config.rateLimits,
     onKnown(connection) {
-      if (unknown.delete(connection)) strangers.leave(connection.peer.ip);
+      if (unknown.delete(connection)) strangers.leave(connection.ip);
     },
     onGone(connection) {
       around.onKnown(connection);
-      connections.delete(connection);
-      slotOf.get(connection)?.delete(connection);
-      metrics.connections.set(connections.size);
+      if (!connection.slot?.delete(connection)) return;
+      connection.slot = undefined;
+      metrics.connections.set(--connected);
+    },
+    onClosed(line) {
+      if (lines.delete(line) && lines.size === 0) onLastClosed();
     },
   };
+
+  function* connections(): Iterable<Connection> {
+    for (const slot of slots) yield* slot;
+  }
 
   // ── The handshake ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     // From here on nobody but us listens: a reset during the handshake would otherwise end the process.
-    socket.on('error', () => socket.destroy());
+    socket.on('error', destroy);
     const refusal = refusalOf(request);
     if (refusal) return refuse(socket, refusal);
     const ip = doorkeeper.addressOf(request);
     const credential = doorkeeper.credentialOf(request.headers);
     if (credential.by === 'cookie' && !doorkeeper.isOwnPage(request)) return refuse(socket, { status: 403, says: 'Connections with a cookie come from our own pages only.' });
-    if (connections.size >= config.maxConnections) {
+    if (connected >= config.maxConnections) {
       metrics.limitHit('connections-total');
       return refuse(socket, { status: 503, says: 'No more connections.', retryAfterS: 5 });
     }
@@ -123,13 +137,14 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
       let upgraded = false;
       sockets.handleUpgrade(request, socket, head, (ws) => {
         upgraded = true;
+        // From here on ws listens for errors of the socket.
+        socket.off('error', destroy);
         const connection = new Connection(ws, socket, peer, around);
-        connections.add(connection);
+        lines.add(ws);
         if (entered) unknown.add(connection);
-        const slot = slots[nextSlot++ % turnsPerHeartbeat]!;
-        slot.add(connection);
-        slotOf.set(connection, slot);
-        metrics.connections.set(connections.size);
+        connection.slot = slots[nextSlot++ % turnsPerHeartbeat]!;
+        connection.slot.add(connection);
+        metrics.connections.set(++connected);
       });
       if (!upgraded) leave();
     };
@@ -164,17 +179,17 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
   const refuse = (socket: Duplex, { status, says, retryAfterS }: Refusal): void => {
     metrics.handshakesRefused.inc({ status });
     if (!socket.writable) return void socket.destroy();
-    const lines = [
+    const head = [
       `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
       'Connection: close',
       'Content-Type: text/plain',
       'X-Content-Type-Options: nosniff',
       `Content-Length: ${says.length}`,
     ];
-    if (status === 426) lines.push('Upgrade: websocket', 'Sec-WebSocket-Version: 13');
-    if (retryAfterS !== undefined) lines.push(`Retry-After: ${retryAfterS}`);
+    if (status === 426) head.push('Upgrade: websocket', 'Sec-WebSocket-Version: 13');
+    if (retryAfterS !== undefined) head.push(`Retry-After: ${retryAfterS}`);
     socket.once('finish', () => socket.destroy());
-    socket.end(`${lines.join('\r\n')}\r\n\r\n${says}`);
+    socket.end(`${head.join('\r\n')}\r\n\r\n${says}`);
   };
 
   // ── Time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -202,7 +217,7 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
     // Deadlines are in time, and timers run before sockets are read. After a stall of our own, what came meanwhile would
     // be read one moment too late for its sender; so the verdict waits until the loop has been round.
     setImmediate(() => {
-      for (const connection of connections) connection.checkDeadlines(now);
+      for (const connection of connections()) connection.checkDeadlines(now);
       shed();
     });
   };
@@ -231,11 +246,22 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
   };
 
   const shed = (): void => {
-    for (const connection of furthestBehind(connections, outboundBytesOfAll)) {
+    for (const connection of furthestBehind([...connections()], outboundBytesOfAll)) {
       metrics.limitHit('outbound-total');
       connection.close('tooSlow');
     }
   };
+
+  const allClosed = (withinMs: number): Promise<void> =>
+    new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(deadline);
+        resolve();
+      };
+      const deadline = setTimeout(done, withinMs);
+      onLastClosed = () => setImmediate(done);
+      if (lines.size === 0) done();
+    });
 
   const timer = clock.every(turnMs, turn);
   broker.onInterrupted(onInterrupted);
@@ -244,16 +270,16 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
   const close = (): void => {
     draining = true;
     timer.stop();
-    for (const connection of [...connections]) connection.terminate();
-    for (const ws of sockets.clients) ws.terminate();
+    for (const connection of [...connections()]) connection.terminate();
+    for (const line of lines) line.terminate();
   };
 
   return {
     async drain(withinMs) {
       draining = true;
-      const ms = Math.min(spread.mostMs, Math.max(spread.leastMs, connections.size * spread.perConnectionMs));
-      for (const connection of [...connections]) connection.drain(String(ms));
-      await allGone(sockets, withinMs);
+      const ms = Math.min(spread.mostMs, Math.max(spread.leastMs, connected * spread.perConnectionMs));
+      for (const connection of [...connections()]) connection.drain(String(ms));
+      await allClosed(withinMs);
       close();
     },
     close,
@@ -268,22 +294,12 @@ interface Refusal {
 
 const stopping: Refusal = { status: 503, says: 'This server is stopping.', retryAfterS: 1 };
 
+/** For all sockets: a closure would keep the request for as long as the connection lasts. */
+function destroy(this: Duplex): void {
+  this.destroy();
+}
+
 /** What a browser or program says it is: a name for the list of devices, where nobody gave a better one. */
 function deviceOf(request: IncomingMessage): string | undefined {
   return request.headers['user-agent']?.slice(0, limits.device);
-}
-
-function allGone(sockets: WebSocketServer, withinMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(deadline);
-      resolve();
-    };
-    const deadline = setTimeout(done, withinMs);
-    const check = (): void => {
-      if (sockets.clients.size === 0) done();
-    };
-    for (const ws of sockets.clients) ws.once('close', () => setImmediate(check));
-    check();
-  });
 }

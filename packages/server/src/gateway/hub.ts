@@ -3,13 +3,14 @@ import type { Broker } from '../broker/broker.ts';
 import type { Publication, Topic } from '../core/core.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
+import { Few } from './few.ts';
 import { type Frame, buildFrame } from './send-queue.ts';
 
 /** What the hub sees of a connection. */
 export interface Follower {
   readonly sessionId: string;
   /** What it follows. Only the hub writes here. */
-  readonly topics: Set<Topic>;
+  readonly topics: Few<Topic>;
   /** The hub's count of moves when it was last told its heads. Only the hub writes here. */
   toldAt: number;
   /** While the core is asked what to follow: what pushes said meanwhile. They are newer than the answer. */
@@ -29,7 +30,7 @@ export interface Follower {
 interface Followed {
   /** The one string of this name: every follower's would be a copy of its own. */
   topic: Topic;
-  followers: Set<Follower>;
+  followers: Few<Follower>;
   /** Newest version known here; undefined until a push or a sweep tells. */
   head: number | undefined;
   /** The hub's count of moves when it last moved. */
@@ -78,7 +79,7 @@ export class Hub {
     for (const topic of topics) {
       let followed = this.#topics.get(topic);
       if (!followed) {
-        this.#topics.set(topic, (followed = { topic, followers: new Set(), head: undefined, movedAt: 0 }));
+        this.#topics.set(topic, (followed = { topic, followers: new Few(), head: undefined, movedAt: 0 }));
         first.push(topic);
       }
       followed.followers.add(follower);

@@ -46,6 +46,19 @@ describe('what is counted about a connection', () => {
     expect(rates.bad(59_999)).toBe(true);
     expect(rates.bad(120_000)).toBe(false);
   });
+
+  test('a connection that has been still is as good as new, and not before', () => {
+    const [calls, pings, refusals, bad] = [new ConnectionRates(), new ConnectionRates(), new ConnectionRates(), new ConnectionRates()];
+    expect(calls.isIdle(0)).toBe(true);
+    for (let n = 0; n < 60; n++) calls.take('send', 0);
+    expect([5_999, 6_000].map((now) => calls.isIdle(now))).toEqual([false, true]);
+    pings.pinged(0);
+    expect([99, 100].map((now) => pings.isIdle(now))).toEqual([false, true]);
+    refusals.refused(0);
+    expect([9_999, 10_000].map((now) => refusals.isIdle(now))).toEqual([false, true]);
+    bad.bad(0);
+    expect([59_999, 60_000].map((now) => bad.isIdle(now))).toEqual([false, true]);
+  });
 });
 
 describe('those who knock', () => {

@@ -43,6 +43,11 @@ export class TokenBucket {
     this.#tokens -= 1;
     return 0;
   }
+
+  /** Would a new one be the same? */
+  isFull(now: number): boolean {
+    return this.#tokens + ((now - this.#at) * this.#rate.perSecond) / 1_000 >= this.#rate.burst;
+  }
 }
 
 /** The buckets of one caller, one for each class, made when first used. */
@@ -55,13 +60,18 @@ export class CallRates {
     if (!bucket) this.#buckets.set(rate, (bucket = new TokenBucket(rates[rate], now)));
     return bucket.take(now);
   }
+
+  isFull(now: number): boolean {
+    for (const bucket of this.#buckets.values()) if (!bucket.isFull(now)) return false;
+    return true;
+  }
 }
 
 /** All that is counted about one connection. */
 export class ConnectionRates {
   readonly #calls = new CallRates();
-  readonly #refused = new Recent(refusals);
-  readonly #bad = new Recent(badFrames);
+  #refused: Recent | undefined;
+  #bad: Recent | undefined;
   #pings: TokenBucket | undefined;
 
   take(rate: RateClass, now: number): number {
@@ -76,12 +86,17 @@ export class ConnectionRates {
 
   /** Counts a refused request. @returns Whether there were too many. */
   refused(now: number): boolean {
-    return this.#refused.add(now);
+    return (this.#refused ??= new Recent(refusals)).add(now);
   }
 
   /** Counts a frame that was not JSON. @returns Whether there were too many. */
   bad(now: number): boolean {
-    return this.#bad.add(now);
+    return (this.#bad ??= new Recent(badFrames)).add(now);
+  }
+
+  /** Is there nothing that is still counted? Then it can be forgotten. */
+  isIdle(now: number): boolean {
+    return this.#calls.isFull(now) && (this.#pings?.isFull(now) ?? true) && (this.#refused?.isEmpty(now) ?? true) && (this.#bad?.isEmpty(now) ?? true);
   }
 }
 
@@ -99,5 +114,9 @@ class Recent {
     this.#times = this.#times.filter((time) => now - time < this.#limit.withinMs);
     this.#times.push(now);
     return this.#times.length > this.#limit.count;
+  }
+
+  isEmpty(now: number): boolean {
+    return this.#times.every((time) => now - time >= this.#limit.withinMs);
   }
 }

@@ -47,7 +47,7 @@ describe('a queue towards a socket', () => {
       _writev: (...args: unknown[]) => (writes++, _writev.apply(near, args)),
       _write: (...args: unknown[]) => (writes++, _write.apply(near, args)),
     });
-    queue = new SendQueue(near, new Writer(), () => overflows.push(writes));
+    queue = new SendQueue(near, new Writer(), { onOverflow: () => void overflows.push(writes) });
   });
   afterEach(() => {
     near.destroy();
@@ -132,7 +132,7 @@ test('so many sockets are written in one turn that others are still read in betw
   for (let n = 0; n < 600; n++) {
     const socket = new PassThrough();
     socket.on('data', () => written++);
-    new SendQueue(socket, writer, () => {}).push(buildFrame('hello'));
+    new SendQueue(socket, writer, { onOverflow() {} }).push(buildFrame('hello'));
   }
   const turns: number[] = [];
   for (let turn = 0; turn < 3; turn++) {
@@ -148,7 +148,7 @@ test('what comes while others are written goes out in one write with what waited
     const socket = new PassThrough();
     const chunks: Buffer[] = [];
     socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-    return { chunks, queue: new SendQueue(socket, writer, () => {}) };
+    return { chunks, queue: new SendQueue(socket, writer, { onOverflow() {} }) };
   });
   const [first, second] = [buildFrame('first'), buildFrame('second')];
   for (const { queue } of sockets) queue.push(first);

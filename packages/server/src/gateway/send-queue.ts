@@ -35,6 +35,15 @@ const joinBytes = 65_536;
 /** Above this share of what counts as behind, what may be lost is not queued any more. */
 const fleetingShare = 1 / 4;
 
+/** Whose queue it is. */
+export interface Owner {
+  /** A frame did not fit any more, and was dropped. */
+  onOverflow(): void;
+}
+
+/** Most queues are empty most of the time. */
+const none: Frame[] = [];
+
 /**
  * What one connection is about to be sent. Frames are written once per turn of the event loop, in one system call; what
  * waits is bounded by `limits.outboundMost`, the kernel's own buffers not counted. How much one turn brings says nothing of
@@ -46,23 +55,18 @@ const fleetingShare = 1 / 4;
 export class SendQueue {
   readonly #socket: Duplex;
   readonly #writer: Writer;
-  readonly #overflow: () => void;
-  #frames: Frame[] = [];
+  readonly #owner: Owner;
+  #frames = none;
   #bytes = 0;
   /** The writer has it on its list. */
   waits = false;
   #held = false;
   #closed = false;
 
-  /**
-   * @param overflow  Called when a frame would not fit any more; the frame is dropped.
-   * @param drained  Called when the socket has taken all that was written to it.
-   */
-  constructor(socket: Duplex, writer: Writer, overflow: () => void, drained: () => void = () => {}) {
+  constructor(socket: Duplex, writer: Writer, owner: Owner) {
     this.#socket = socket;
     this.#writer = writer;
-    this.#overflow = overflow;
-    socket.on('drain', drained);
+    this.#owner = owner;
   }
 
   /** Bytes that wait here and in the socket's buffer, control frames included. */
@@ -72,8 +76,9 @@ export class SendQueue {
 
   push(frame: Frame): void {
     if (this.#closed) return;
-    if (this.bytes + frame.length > limits.outboundMost) return this.#overflow();
-    this.#frames.push(frame);
+    if (this.bytes + frame.length > limits.outboundMost) return this.#owner.onOverflow();
+    if (this.#frames === none) this.#frames = [frame];
+    else this.#frames.push(frame);
     this.#bytes += frame.length;
     if (!this.#held) this.#writer.wants(this);
   }
@@ -93,7 +98,7 @@ export class SendQueue {
   /** Writes `first`, then what was held. */
   release(first: Frame): void {
     this.#held = false;
-    this.#frames.unshift(first);
+    this.#frames = [first, ...this.#frames];
     this.#bytes += first.length;
     this.#writer.wants(this);
   }
@@ -102,7 +107,7 @@ export class SendQueue {
   flush(): void {
     if (this.#held || this.#frames.length === 0) return;
     const frames = this.#frames;
-    this.#frames = [];
+    this.#frames = none;
     this.#bytes = 0;
     if (!this.#socket.writable) return;
     const whole = this.#writer.join(frames);
@@ -118,7 +123,7 @@ export class SendQueue {
   /** Drops what waits; what is pushed from now on is written. */
   discard(): void {
     this.#held = false;
-    this.#frames = [];
+    this.#frames = none;
     this.#bytes = 0;
   }
 

@@ -483,6 +483,31 @@ describe('oneself', () => {
     await one.page.getByRole('navigation', { name: 'Chats' }).waitFor();
     expect((await server.call('auth.login', { handle: ada.handle!, password })).user).toMatchObject({ id: ada.id, name: 'Ada' });
   });
+
+  test('[PG26] a copy of one’s account is made and downloaded from the settings', async () => {
+    const ada = await account('Ada');
+    const one = await open(ada, { path: '/settings/account' });
+    await one.page.getByRole('button', { name: 'Make a copy' }).click();
+    const link = one.page.getByRole('link', { name: /^Download the copy/ });
+    await link.waitFor({ timeout: 60_000 });
+    const download = one.page.waitForEvent('download');
+    await link.click();
+    expect((await download).suggestedFilename()).toMatch(/^kith-.*\.tar$/);
+    expect(await seriousProblems(one.page)).toEqual([]);
+  });
+
+  test('[LG9] the operator finds the audit log among the settings, and nobody else does', async () => {
+    const ada = await account('Ada');
+    const one = await open(ada, { path: '/settings' });
+    await one.page.getByRole('link', { name: 'Devices' }).waitFor();
+    expect(await one.page.getByRole('link', { name: 'Audit log' }).count()).toBe(0);
+    const boss = await server.operator();
+    const two = await open(boss, { path: '/settings' });
+    await two.page.getByRole('link', { name: 'Audit log' }).click();
+    await two.page.getByText('Account made').first().waitFor();
+    await two.page.getByText('Server started').waitFor();
+    expect(await seriousProblems(two.page)).toEqual([]);
+  });
 });
 
 describe('first run', () => {

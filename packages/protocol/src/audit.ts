@@ -9,6 +9,7 @@ export const auditEvents = [
   'account.deleted',
   'account.disabled',
   'account.enabled',
+  'account.exported',
   'account.purged',
   'account.restored',
   'audit.exported',

@@ -6,6 +6,7 @@ import { authMethods } from './auth.ts';
 import { conversationMethods } from './conversations.ts';
 import { draftMethods } from './drafts.ts';
 import { factorMethods } from './factors.ts';
+import { exportMethods } from './exports.ts';
 import { fileMethods } from './files.ts';
 import { friendMethods } from './friends.ts';
 import { hiddenMethods } from './hidden.ts';
@@ -34,6 +35,7 @@ export const methods = {
   ...roomMethods,
   ...messageMethods,
   ...fileMethods,
+  ...exportMethods,
   ...hiddenMethods,
   ...draftMethods,
   ...readMethods,

@@ -14,6 +14,7 @@ import { openCore } from './core/open.ts';
 import { type Clock, realClock } from './gateway/clock.ts';
 import { type Gateway, openGateway } from './gateway/gateway.ts';
 import { openDoorkeeper } from './http/origin.ts';
+import { openExports } from './http/exports.ts';
 import { openRouter } from './http/router.ts';
 import { openSweeper } from './http/sweeper.ts';
 import { type Log, openLog } from './log.ts';
@@ -108,6 +109,7 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
   );
   const gateway: Gateway = openGateway({ server: router.server, core, broker, config, doorkeeper, clock, metrics, log });
   const sweeper = openSweeper({ core, blobs, clock, log, ...(overrides.now && { now: overrides.now }) });
+  const exports = openExports({ core, blobs, clock, log, ...(overrides.now && { now: overrides.now }) });
   const previews = config.linkPreviews ? openPreviews({ core, blobs, config, clock, log, pictures, ...(overrides.network && { test: overrides.network }) }) : undefined;
   let closeMetrics: () => void;
   try {
@@ -116,6 +118,7 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
   } catch (error) {
     gateway.close();
     await previews?.close();
+    await exports.close();
     await sweeper.close();
     await router.close(0);
     await pictures.close();
@@ -133,6 +136,7 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
     const deadline = performance.now() + withinMs;
     await gateway.drain(withinMs);
     await router.close(Math.max(0, deadline - performance.now()));
+    await exports.close();
     await previews?.close();
     await pictures.close();
     closeMetrics();

@@ -131,6 +131,8 @@ export const matrix: { [M in MethodName]: Row<M> } = {
     expect: ['ok', 'not_a_member', 'not_a_member', 'not_found'],
   },
   'file.commit': { params: ({ annasFile }) => ({ fileId: annasFile, sha256: '0'.repeat(64) }), expect: ['not_found', 'not_found', 'not_found', 'not_found'] },
+  'export.start': { params: () => ({}), expect: everyone },
+  'export.get': { params: () => ({}), expect: everyone },
   'file.usage': { params: () => ({}), expect: everyone },
 
   'draft.set': { params: ({ conversationId }) => ({ conversationId, text: 'half a', base: 0 }), expect: insiders },

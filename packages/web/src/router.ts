@@ -67,6 +67,7 @@ export const router = createRouter({
             ['appearance', () => import('./views/SettingsAppearance.vue')],
             ['devices', () => import('./views/SettingsDevices.vue')],
             ['site', () => import('./views/SettingsSite.vue')],
+            ['audit', () => import('./views/SettingsAudit.vue')],
           ] as const
         ).map(([page, view]): RouteRecordRaw => ({
           path: `settings/${page}`,

@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { type ErrorCode, RequestError } from '@kith/protocol';
 import type { Config } from '../config.ts';
 import { DatabaseError } from '../db/db.ts';
-import type { Answer, Core, FileToServe, Identity, Publication, SentLink, Topic, Upload } from './core.ts';
+import type { Answer, Core, ExportJob, ExportPart, FileToServe, Identity, Publication, SentLink, Topic, Upload } from './core.ts';
 import type { Fault } from './local-core.ts';
 import { type AsyncCall, type ToGateway, type ToWorker, batched } from './worker-port.ts';
 
@@ -96,6 +96,9 @@ class WorkerCore implements Core {
   note: Core['note'] = (notes) => this.#call<void>('note', notes);
   blocked: Core['blocked'] = (limit, ip) => this.#call<void>('blocked', limit, ip);
   tidy: Core['tidy'] = () => this.#call<boolean>('tidy');
+  nextExport: Core['nextExport'] = () => this.#call<ExportJob | undefined>('nextExport');
+  exportPart: Core['exportPart'] = (job, place) => this.#call<ExportPart | undefined>('exportPart', job, place);
+  exportDone: Core['exportDone'] = (job, made) => this.#call<void>('exportDone', job, made);
   linkWanted: Core['linkWanted'] = (link) => this.#call<boolean>('linkWanted', link);
   reserveLinkPicture: Core['reserveLinkPicture'] = (link, picture) => this.#call<string | undefined>('reserveLinkPicture', link, picture);
   linkFound: Core['linkFound'] = (link, page) => this.#call<boolean>('linkFound', link, page);

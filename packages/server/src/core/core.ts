@@ -85,6 +85,15 @@ export interface Core {
   /** Takes away some of what is too old. Once a minute. @returns whether there may be more */
   tidy(): Promise<boolean>;
 
+  /** A copy of an account that somebody waits for; it is the caller's to make. */
+  nextExport(): Promise<ExportJob | undefined>;
+
+  /** The part of it at a place, the first at ''. `undefined`: the account is gone. */
+  exportPart(job: ExportJob, place: string): Promise<ExportPart | undefined>;
+
+  /** All of it is durable in the blob store; without `made` it could not be made. */
+  exportDone(job: ExportJob, made: { size: number; sha256: string } | undefined): Promise<void>;
+
   /** Is a preview of this link wanted at this moment, and not there yet? */
   linkWanted(link: SentLink): Promise<boolean>;
 
@@ -121,6 +130,22 @@ export interface Core {
 export interface Identity {
   userId: string;
   sessionId: string;
+}
+
+/** A copy of somebody's account, to be written into this file. */
+export interface ExportJob {
+  userId: string;
+  fileId: string;
+}
+
+export interface ExportPart {
+  texts: { name: string; text: string }[];
+  /** Ids of files that the person sent. */
+  files: string[];
+  /** The picture of the person. */
+  avatar?: string;
+  /** Where to go on; absent: that was all. */
+  next?: string;
 }
 
 export interface Upload {

@@ -131,6 +131,7 @@ async function purgeRows(q: Query, userId: string, now: number): Promise<void> {
     'push_told',
     'inbox',
     'friends',
+    'exports',
   ] as const)
     await q.deleteFrom(table).where('user_id', '=', userId).execute();
   await q.updateTable('invites').set({ created_by: null }).where('created_by', '=', userId).execute();

@@ -35,7 +35,7 @@ export const madeOf = ({ made }: Pick<FileRow, 'made'>): Record<string, MadeByte
 
 /** Of this person, and in no message: an upload can go on, be committed, or be given up. */
 export const ownUnsent = (q: Query, ownerId: string, fileId: string, now: number) =>
-  q.selectFrom('files').selectAll().where('id', '=', fileId).where('owner_id', '=', ownerId).where('state', '!=', 'dropped').where('expires_at', '>', now);
+  q.selectFrom('files').selectAll().where('id', '=', fileId).where('owner_id', '=', ownerId).where('state', 'not in', ['dropped', 'making']).where('expires_at', '>', now);
 
 export async function findUpload(q: Query, ownerId: string, fileId: string, now: number): Promise<Upload | undefined> {
   const row = await ownUnsent(q, ownerId, fileId, now).executeTakeFirst();
@@ -85,7 +85,7 @@ export async function dropUpload(db: Database, ownerId: string, fileId: string, 
       .set({ state: 'dropped', expires_at: now })
       .where('id', '=', fileId)
       .where('owner_id', '=', ownerId)
-      .where('state', '!=', 'dropped')
+      .where('state', 'not in', ['dropped', 'making'])
       .where('expires_at', '>', now)
       .returning('id')
       .executeTakeFirst();

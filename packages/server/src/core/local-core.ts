@@ -10,7 +10,8 @@ import { type Note, record, recordStart } from './audit.ts';
 import { findAvatar } from './avatars.ts';
 import { BlockNotes } from './block-notes.ts';
 import { Context, type Handler, type Services } from './context.ts';
-import type { Answer, Caller, Core, FileToServe, Identity, LinkPage, Publication, SentLink, StoredBytes, Topic, Upload } from './core.ts';
+import type { Answer, Caller, Core, ExportJob, ExportPart, FileToServe, Identity, LinkPage, Publication, SentLink, StoredBytes, Topic, Upload } from './core.ts';
+import { exportDone, exportPart, nextExport } from './exports.ts';
 import { DiskReserve } from './disk-reserve.ts';
 import { dropUpload, fileStored, findFile, findUpload, forgetFiles, forgetOriginals, originals, unusedFiles } from './files.ts';
 import { linkFound, linkWanted, reserveLinkPicture } from './links.ts';
@@ -234,6 +235,18 @@ class LocalCore implements Core {
 
   tidy(): Promise<boolean> {
     return this.#track(this.#tidiness.round());
+  }
+
+  nextExport(): Promise<ExportJob | undefined> {
+    return this.#track(nextExport(this.#services));
+  }
+
+  exportPart(job: ExportJob, place: string): Promise<ExportPart | undefined> {
+    return this.#track(exportPart(this.#services, job, place));
+  }
+
+  exportDone(job: ExportJob, made: { size: number; sha256: string } | undefined): Promise<void> {
+    return this.#track(exportDone(this.#services, job, made));
   }
 
   linkWanted(link: SentLink): Promise<boolean> {

@@ -33,6 +33,7 @@ export interface Schema {
   audit: AuditTable;
   audit_head: AuditHeadTable;
   deletions: DeletionsTable;
+  exports: ExportsTable;
 }
 
 type Flag = 0 | 1;
@@ -315,10 +316,10 @@ export interface FilesTable {
   /** Of the bytes that came, once they are all durable. */
   sha256: string | null;
   /**
-   * reserved: bytes are missing. stored: all are durable. committed: it can be sent. poster: it is shown for a video and
+   * making: the server writes it. reserved: bytes are missing. stored: all are durable. committed: it can be sent. poster: it is shown for a video and
    * goes with it. dropped: bytes and row are to go.
    */
-  state: 'reserved' | 'stored' | 'committed' | 'poster' | 'dropped';
+  state: 'making' | 'reserved' | 'stored' | 'committed' | 'poster' | 'dropped';
   created_at: number;
   /** When it goes unless a message has it; null: one has. */
   expires_at: number | null;
@@ -392,4 +393,13 @@ export interface DeletionsTable extends Pick<UsersTable, 'handle' | 'name' | 'bi
   erase: Flag;
   /** JSON: `{id, since}` of each. */
   friends: string;
+}
+
+/** The last copy of their account that somebody asked for; its file says whether it is there. */
+export interface ExportsTable {
+  user_id: string;
+  file_id: string;
+  at: number;
+  /** When whoever makes it last said so; 0: nobody yet. */
+  claimed_at: number;
 }

@@ -6,6 +6,7 @@ import { auth } from './auth.ts';
 import { conversations } from './conversations.ts';
 import { drafts } from './drafts.ts';
 import { factors } from './factors.ts';
+import { accountExports } from './exports.ts';
 import { files } from './files.ts';
 import { friends } from './friends.ts';
 import { hidden } from './hidden.ts';
@@ -33,6 +34,7 @@ export const handlers: Handlers = {
   ...rooms,
   ...messages,
   ...files,
+  ...accountExports,
   ...hidden,
   ...drafts,
   ...reads,

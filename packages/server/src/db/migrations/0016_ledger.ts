@@ -2,7 +2,7 @@ import { type ColumnDefinitionBuilder, type Kysely, sql } from 'kysely';
 
 const required = (column: ColumnDefinitionBuilder) => column.notNull();
 
-/** The audit log: a chain of rows, and a row with its two ends. Deletions of accounts, while they can be undone. */
+/** The audit log: a chain of rows, and a row with its two ends. Deletions of accounts, while they can be undone. Copies of accounts. */
 export async function up(db: Kysely<unknown>): Promise<void> {
   const { schema } = db;
   await schema
@@ -46,6 +46,15 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('operator', 'bigint', required)
     .addColumn('friends', 'text', required)
     .execute();
+  await schema
+    .createTable('exports')
+    .addColumn('user_id', 'text', (c) => c.primaryKey())
+    .addColumn('file_id', 'text', (c) => c.notNull().unique())
+    .addColumn('at', 'bigint', required)
+    .addColumn('claimed_at', 'bigint', required)
+    .execute();
+  await sql`create index files_making on files (expires_at) where state = 'making'`.execute(db);
+
   await schema.createIndex('deletions_purge').on('deletions').column('purge_at').execute();
   await sql`create index invites_created_by on invites (created_by) where created_by is not null`.execute(db);
 }

@@ -310,6 +310,9 @@ export interface CommandLine {
   command: string;
   /** What the command works on, behind it. */
   argument: string | undefined;
+  /** Of migrate: folders, or URLs of PostgreSQL. */
+  from: string | undefined;
+  to: string | undefined;
   help: boolean;
   version: boolean;
   config: Config;
@@ -337,6 +340,7 @@ export function readCommandLine(argv: string[], env: Record<string, string | und
       problems.push(`${from}: ${(error as Error).message}.`);
     }
   }
+  if (positionals[0] !== 'migrate') for (const flag of ['from', 'to']) if (values[flag] !== undefined) problems.push(`--${flag}: only kith migrate has it.`);
   const help = values['help'] === true;
   const version = values['version'] === true;
   if (problems.length > 0 && !help && !version) throw new ConfigError(problems);
@@ -344,6 +348,8 @@ export function readCommandLine(argv: string[], env: Record<string, string | und
   return {
     command: positionals[0] ?? 'start',
     argument: positionals[1],
+    from: values['from'] as string | undefined,
+    to: values['to'] as string | undefined,
     help,
     version,
     config: help || version ? settle({} as Given) : checked(given as Given),
@@ -387,12 +393,14 @@ export function helpText(): string {
     return [`  ${[...flag, option.env].join('   ')}   [${option.shown ?? String(option.default)}]`, `      ${option.meaning}`];
   });
   return [
-    'Usage: kith [start|demo|backup|restore|audit|doctor] [flags]',
+    'Usage: kith [start|demo|backup|restore|migrate|audit|doctor] [flags]',
     '',
     '  start             Serve (the default).',
     '  demo              Serve a throw-away server with people and messages in it.',
     '  backup <folder>   Copy everything into a folder while the server goes on. Again into the same one: only what is new.',
     '  restore <folder>  Make the data directory out of a backup, after looking at all of it.',
+    '  migrate           Move everything from --from to --to, a data directory or postgres://…, while the server goes on;',
+    '                    "migrate prepare" copies only, "migrate verify" compares.',
     '  audit verify      Read the whole audit log, and say whether it is as it was written.',
     '  audit export      Print it, a line of JSON for each entry.',
     '  doctor            Look at settings, disk, database, files, clock and address, and say what to do.',
@@ -493,7 +501,12 @@ const isSwitch = (option: Option<unknown>): boolean => option.default === false;
 const entries = (): [string, Option<unknown>][] => Object.entries(options);
 
 function parseFlags(argv: string[]): { values: Record<string, unknown>; positionals: string[] } {
-  const flags: Record<string, { type: 'string' | 'boolean'; short?: string }> = { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean', short: 'v' } };
+  const flags: Record<string, { type: 'string' | 'boolean'; short?: string }> = {
+    help: { type: 'boolean', short: 'h' },
+    version: { type: 'boolean', short: 'v' },
+    from: { type: 'string' },
+    to: { type: 'string' },
+  };
   for (const [, option] of entries()) if (option.flag !== undefined) flags[option.flag] = { type: isSwitch(option) ? 'boolean' : 'string' };
   try {
     return parseArgs({ args: argv, options: flags, allowPositionals: true, strict: true });

@@ -33,6 +33,8 @@ async function main(): Promise<void> {
       const { restore } = await import('./backup.ts');
       return print(inWords(await restore(line.config, from).catch(saySo), `is in ${line.config.data}`));
     }
+    case 'migrate':
+      return migrate(line);
     case 'audit':
       return audit(line);
     case 'doctor':
@@ -53,6 +55,14 @@ function inWords({ users, conversations, messages, files, bytes, missing, untold
   const lost = missing.length === 0 ? '' : `  The bytes of ${missing.length} files are missing: ${missing.slice(0, 5).join(', ')}\n`;
   const unsaid = untold === undefined ? '' : `  The audit log does not know of it: ${untold}\n`;
   return `  Whole, and ${where}: ${counts}.\n${lost}${unsaid}`;
+}
+
+async function migrate(line: CommandLine): Promise<void> {
+  const { endsOf, migrateAll, prepareAll, verifyAll } = await import('./migrate-command.ts');
+  const work = { undefined: migrateAll, prepare: prepareAll, verify: verifyAll }[String(line.argument)];
+  if (!work) giveUp('kith migrate, kith migrate prepare, or kith migrate verify', 2);
+  const equal = await work(endsOf(line), (text) => print(`  ${text}\n`)).catch(saySo);
+  if (!equal) process.exitCode = 1;
 }
 
 async function audit({ config, argument }: CommandLine): Promise<void> {

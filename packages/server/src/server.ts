@@ -2,13 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import path from 'node:path';
-import type { Blobs } from './blobs/blobs.ts';
-import { openDisk } from './blobs/disk.ts';
-import { openS3 } from './blobs/s3.ts';
+import { openBlobs } from './blobs/open.ts';
 import type { Broker } from './broker/broker.ts';
 import { openLocalBroker } from './broker/local.ts';
-import { type Config, mib } from './config.ts';
+import type { Config } from './config.ts';
 import type { Core } from './core/core.ts';
 import { openCore } from './core/open.ts';
 import { type Clock, realClock } from './gateway/clock.ts';
@@ -170,16 +167,6 @@ const closeAndThrow =
     await core.close();
     throw error;
   };
-
-/** @throws ConfigError: the store of files refuses us */
-async function openBlobs({ data, uploadReserve, s3Endpoint, s3Bucket, s3Region, s3AccessKey, s3SecretKey }: Config, parts: { log: Log; metrics: Metrics }): Promise<Blobs> {
-  if (s3Endpoint === undefined || s3Bucket === undefined || s3AccessKey === undefined || s3SecretKey === undefined) {
-    return openDisk(path.join(data, 'files'), { reserveBytes: uploadReserve * mib });
-  }
-  const blobs = openS3({ endpoint: s3Endpoint, bucket: s3Bucket, region: s3Region, accessKey: s3AccessKey, secretKey: s3SecretKey }, parts);
-  await blobs.check();
-  return blobs;
-}
 
 /**
  * Whoever sets a proxy wants no connection around it, and behind one nobody here sees which address it is that is connected

@@ -132,10 +132,10 @@ const rules: Rule[] = [
     broken: [`${server}/db/postgres.ts`, `import { commit } from '../core/streams.ts';`],
   },
   {
-    rule: '[AR14] concrete drivers are named by db/open.ts alone, concrete brokers and blob stores by server.ts and the demo alone',
+    rule: '[AR14] concrete drivers are named by db/open.ts alone, concrete blob stores by blobs/open.ts and the demo alone, concrete brokers by server.ts alone',
     files: [`${server}/**`],
-    except: [`${server}/db/open.ts`, `${server}/server.ts`, `${server}/demo.ts`],
-    mayNot: [`${server}/db/{sqlite,postgres}.ts`, `${server}/broker/{local,nats}.ts`, `${server}/blobs/{disk,s3}.ts`],
+    except: [`${server}/db/open.ts`, `${server}/blobs/open.ts`, `${server}/server.ts`, `${server}/demo.ts`],
+    mayNot: [`${server}/db/{sqlite,postgres,copy-sqlite,copy-postgres}.ts`, `${server}/broker/{local,nats}.ts`, `${server}/blobs/{disk,s3}.ts`],
     broken: [`${server}/gateway/gateway.ts`, `import { localBroker } from '../broker/local.ts';`],
   },
   {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type ErrorBody, type MethodName, RequestError, type StreamId, decodeParams, decodeRequest, isMethod, methods } from '@kith/protocol';
 import { type Config, shownSettings } from '../config.ts';
-import { CommitUnknown, type Database } from '../db/db.ts';
+import { CommitUnknown, DataMoved, type Database } from '../db/db.ts';
 import { authenticate, setupCode, topics } from '../features/auth.ts';
 import { handlers } from '../features/index.ts';
 import { watchable } from '../features/presence.ts';
@@ -29,6 +29,9 @@ import { readHeads } from './streams.ts';
 import { Tickets, openTicketKey } from './tickets.ts';
 import { Tidiness } from './tidiness.ts';
 import type { VapidKeys } from './web-push.ts';
+
+/** Milliseconds until a server to which nobody writes finds that its data was moved away. */
+const lookMs = 1_000;
 
 /** A bug of ours, on its way to the operator's log; the peer gets only the id. */
 export interface Fault {
@@ -67,6 +70,7 @@ class LocalCore implements Core {
   readonly #disk: DiskReserve;
   readonly #tidiness: Tidiness;
   readonly #telling = new Map<string, Promise<void>>();
+  readonly #looking: NodeJS.Timeout | undefined;
   #publish: (publications: Publication[]) => void = () => {};
   #link: (link: SentLink) => void = () => {};
   #fatal: (error: Error) => void = () => {};
@@ -85,6 +89,7 @@ class LocalCore implements Core {
     this.#disk = new DiskReserve(config.data, config.database === 'sqlite' ? config.diskReserve : 0);
     this.#tidiness = new Tidiness(this.#services);
     this.#onFault = onFault;
+    if (config.database === 'sqlite') this.#looking = setInterval(() => void this.#look(), lookMs).unref();
     online.onChange((userId, isOnline) => {
       const told = Promise.all([this.#presenceChanged(userId, isOnline, now()), roomsOnline.changed(userId, isOnline)]);
       void this.#track(told).catch((error: unknown) => this.#report('presence', error));
@@ -285,6 +290,15 @@ class LocalCore implements Core {
     this.#fatal = listener;
   }
 
+  /** Writes nothing: whether one may is what it is about. */
+  async #look(): Promise<void> {
+    try {
+      await this.#services.db.write([], async () => {});
+    } catch (error) {
+      if (error instanceof DataMoved) this.#fatal(error);
+    }
+  }
+
   #track<T>(work: Promise<T>): Promise<T> {
     const settled = work.then(
       () => {},
@@ -299,6 +313,7 @@ class LocalCore implements Core {
   }
 
   async close(): Promise<void> {
+    clearInterval(this.#looking);
     this.#services.online.close();
     this.#services.roomsOnline.close();
     this.#disk.close();

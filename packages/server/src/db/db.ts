@@ -44,6 +44,16 @@ export class CommitUnknown extends Error {
   }
 }
 
+/** Everything was moved away while this process served it: nothing may be written here any more. */
+export class DataMoved extends CommitUnknown {
+  constructor(to: string) {
+    super(undefined, true);
+    this.message = movedWords(to);
+  }
+}
+
+export const movedWords = (to: string): string => `Everything was moved to ${to} by kith migrate. Start Kith on that: KITH_DATABASE and KITH_DATA say where.`;
+
 /** The data cannot be used: shown to the operator as it is, and the process does not start. */
 export class DatabaseError extends Error {
   override name = 'DatabaseError';

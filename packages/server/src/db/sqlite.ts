@@ -3,7 +3,7 @@ import path from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { RequestError } from '@kith/protocol';
 import { Kysely, SqliteDialect } from 'kysely';
-import { CommitUnknown, type Database, DatabaseError, type Query } from './db.ts';
+import { CommitUnknown, DataMoved, type Database, DatabaseError, type Query } from './db.ts';
 import { migrate } from './migrate.ts';
 import { type Direct, type Prepared, type Statement, runDirectly } from './prepare.ts';
 import type { Schema } from './schema.ts';
@@ -186,6 +186,7 @@ class SqliteDatabase implements Database {
   readonly #savepoint: StatementSync;
   readonly #release: StatementSync;
   readonly #commit: StatementSync;
+  readonly #foreign: Foreign;
   readonly #writes: Job[] = [];
   #writing: Promise<void> | undefined;
   /** Who waits for the log to be emptied. */
@@ -205,6 +206,7 @@ class SqliteDatabase implements Database {
     this.#savepoint = writer.file.prepare('savepoint job');
     this.#release = writer.file.prepare('release job');
     this.#commit = writer.file.prepare('commit');
+    this.#foreign = new Foreign(writer.file);
   }
 
   read<T>(work: (q: Query) => Promise<T>): Promise<T> {
@@ -278,7 +280,7 @@ class SqliteDatabase implements Database {
     const taken: Job[] = [];
     try {
       if (this.#broken) throw this.#broken;
-      begin.run();
+      this.#foreign.begin(begin);
       // Where the disk takes its time, more share it: the work of a batch lasts about as long as its sync.
       const closeAt = performance.now() + Math.min(longestBatchMs, Math.max(batchMs, this.#commitMs));
       do {
@@ -298,6 +300,7 @@ class SqliteDatabase implements Database {
       } while (taken.length < this.#writes.length && taken.length < batchSize && performance.now() < closeAt);
     } catch (error) {
       this.#rollback();
+      if (error instanceof DataMoved) this.#broken = error;
       // None taken: it is the file that fails, and would for each of them.
       const failed = this.#writes.splice(0, taken.length === 0 ? Infinity : taken.length);
       for (const job of failed) job.reject(refusal(error));
@@ -339,6 +342,51 @@ class SqliteDatabase implements Database {
     await this.#reader.close();
     await this.#writer.close();
     this.#lock.close();
+  }
+}
+
+/** What other processes do to the file that we write to: commands of the operator, and once for all, whoever moves it away. */
+class Foreign {
+  readonly #file: DatabaseSync;
+  readonly #version: StatementSync;
+  #seen: unknown;
+  #patient = true;
+
+  constructor(file: DatabaseSync) {
+    this.#file = file;
+    this.#version = file.prepare('pragma data_version');
+    this.#seen = this.#ask();
+  }
+
+  /**
+   * Begins to write. Who holds the file once holds it for long: reads must not wait for our patience each time.
+   *
+   * @throws DataMoved
+   */
+  begin(begin: StatementSync): void {
+    try {
+      begin.run();
+    } catch (error) {
+      if (errcode(error) === SQLITE_BUSY) this.#wait(false);
+      throw error;
+    }
+    this.#wait(true);
+    const seen = this.#ask();
+    if (seen === this.#seen) return;
+    if (this.#file.prepare(`select 1 from sqlite_master where name = 'kith_moved'`).get()) {
+      throw new DataMoved((this.#file.prepare('select "to" from kith_moved').get() as { to: string }).to);
+    }
+    this.#seen = seen;
+  }
+
+  #wait(patient: boolean): void {
+    if (patient === this.#patient) return;
+    this.#patient = patient;
+    this.#file.exec(`pragma busy_timeout = ${patient ? busyMs : 0}`);
+  }
+
+  #ask(): unknown {
+    return (this.#version.get() as { data_version: number }).data_version;
   }
 }
 

@@ -28,6 +28,8 @@ export interface RunningServer {
   core: Core;
   metrics: Metrics;
   http: Server;
+  /** What it answers over HTTP, as `GET /files/:id/*`. */
+  routes: readonly string[];
   /**
    * Stops without losing anything: takes no more connections, answers what is in flight, tells every client to come
    * back, closes the database. Calling it again waits for the first.
@@ -150,6 +152,7 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
     core,
     metrics,
     http: router.server,
+    routes: router.routes,
     close: (withinMs = 8_000) => (closing ??= stop(withinMs)),
   };
 }

@@ -1,65 +1,196 @@
-import { type MethodName, RequestError, methods } from '@kith/protocol';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type ErrorBody, type ErrorCode, type MethodName, type ServerFrame, errorCodes, methods } from '@kith/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type TestServer, startTestServer } from './harness.ts';
-import { type Role, type Stage, matrix, roles, silentFor } from './permissions.ts';
-import { type Person, jwtAudience, jwtSecret, befriend, direct, group, say } from './scenarios.ts';
-import { RealWorld } from './world.ts';
+import { Cast } from './cast.ts';
+import { type HttpAnswer, type TestClient, type TestServer, startTestServer } from './harness.ts';
+import { type Kind, type Outcome, type Role, type Row, type Stage, gone, matrix, roles, things } from './permissions.ts';
+import { type Route, type Status, routes } from './routes.ts';
+import { type Rows, openRows } from './rules/rows.ts';
+import { type Person, jwtAudience, jwtSecret, password } from './scenarios.ts';
 
-const order: Role[] = ['member', 'nonmember', 'removed', 'blocked'];
+/** One place in the table: who, does it to what, and what comes of it. */
+interface Cell {
+  role: Role;
+  thing: string;
+  expected: string | number;
+}
+
+const rowOf = (method: MethodName): Row<unknown> => matrix[method];
+const named = ({ role, thing }: Cell): string => `${role} × ${thing}`;
+
+/** Every cell of a row, what never was first. */
+function cellsOf<O extends string | number>(row: { kind: Kind; expect: object; missing: O | Partial<Record<Role, O>>; nobody: O }, hidden: O, over: O): Cell[] {
+  const pick = (expected: O | Partial<Record<Role, O>> | undefined, role: Role): O => (typeof expected === 'object' ? (expected[role] ?? hidden) : (expected ?? hidden));
+  const all: string[] = things[row.kind].toSorted((a, b) => Number(b === 'missing') - Number(a === 'missing'));
+  return all.flatMap((thing) =>
+    roles.map((role) => {
+      const expected =
+        role === 'nobody' ? row.nobody : gone.includes(role) ? over : thing === 'missing' ? pick(row.missing, role) : pick((row.expect as Record<string, O>)[thing], role);
+      return { role, thing, expected };
+    }),
+  );
+}
+
+/** With `hello` it is the door that answers, before anybody is asked who they are. */
+const methodCells = (method: MethodName): Cell[] => cellsOf<Outcome>(rowOf(method), 'hidden', method === 'hello' ? 'unsupported' : 'unauthenticated');
+/** Does it take something away that other cells need? */
+const spoils = (method: MethodName, { expected }: Cell): boolean => expected === 'ok' && (rowOf(method).apart ?? methods[method].durable);
+
+/** What can be seen of an answer from outside, but for the time of day. */
+const seen = ({ status, headers, text }: HttpAnswer): object => ({ status, headers: { ...headers, date: 'now' }, text });
+
+/** Pushes and signals, without those that come with the time. */
+const heardBy = (clients: TestClient[]): ServerFrame[][] => clients.map(({ frames }) => frames.filter((frame) => !('id' in frame || 'heads' in frame)));
+
+/** Who may do what is the same without waiting for a disk at every commit. */
+const memory = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
 describe.each(['sqlite', 'postgres'] as const)('on %s', (engine) => {
   let server: TestServer;
+  let rows: Rows;
+  let cast: Cast;
+  let operator: Person;
+  let data: string;
+  const sockets = new Map<string, Promise<TestClient>>();
 
   beforeAll(async () => {
-    server = await startTestServer({ engine, config: { jwtAlg: 'HS256', jwtKey: jwtSecret, jwtAudience } });
+    data = await mkdtemp(join(memory, 'kith-permissions-'));
+    server = await startTestServer({ engine, config: { data, jwtAlg: 'HS256', jwtKey: jwtSecret, jwtAudience } });
+    rows = await openRows(server.config);
+    const { token, id, sessionId, handle } = await server.register('operator', { password, invite: (await server.running.core.setupLink())! });
+    operator = { token, id, sessionId, handle: handle!, ask: (method, params) => server.call(method, params, token) };
+    cast = new Cast(server, operator);
   });
 
-  afterAll(() => server.close());
-
-  const cases = (Object.keys(methods) as MethodName[]).flatMap((method) => roles.map((role) => [method, role] as const));
-
-  test.each(cases)('[CV7] %s by a %s person is answered as the matrix says', async (method, role) => {
-    const world = new RealWorld(server, { watched: false });
-    const stage = await makeStage(world, role);
-    const row = matrix[method];
-    const token = role === 'signed-out' ? undefined : stage.actor.token;
-    const expected = role === 'signed-out' ? signedOut(method) : row.expect[order.indexOf(role)];
-    const answer = await outcome(server, method, row.params(stage), token);
-    expect(answer.code).toBe(expected);
-    const hidden = silentFor[method]?.includes(role) ? stage.anna.id : 'nothing to hide';
-    expect(JSON.stringify(answer)).not.toContain(hidden);
+  afterAll(async () => {
+    await rows.close();
+    await server.close();
+    await rm(data, { recursive: true });
   });
+
+  const bearer = ({ role }: Cell, stage: Stage): { token?: string } => (role === 'nobody' ? {} : { token: stage.actor.token });
+  const socketOf = (person: { token: string }): Promise<TestClient> => {
+    if (!sockets.has(person.token)) sockets.set(person.token, server.connect(person));
+    return sockets.get(person.token)!;
+  };
+  /** Everything that a call could have changed; but files, because what is of no use any more goes in its own time. */
+  const stored = async (): Promise<unknown> => {
+    const counts = ['users', 'sessions', 'friends', 'conversations', 'members', 'inbox', 'receipts', 'messages'].map((table) => `(select count(*) from ${table})`);
+    return rows.run(`select (select sum(version) from streams) as versions, ${counts.map((count, index) => `${count} as c${index}`).join(', ')}`);
+  };
+
+  test.each(Object.keys(methods) as MethodName[])('[PM1] %s answers every role about every thing as its row says', async (method) => {
+    const row = rowOf(method);
+    if (row === undefined)
+      throw new Error(`${method} has no row. Add one to the matrix in packages/server/test/permissions.ts: what it names, parameters that would do, and who may.`);
+    const wrong: string[] = [];
+    const missing = new Map<Role, object>();
+    const judge = (cell: Cell, answer: HttpAnswer): void => {
+      if (cell.thing === 'missing') missing.set(cell.role, seen(answer));
+      const got = answer.status === 200 ? 'ok' : answer.error;
+      // The kind's own word where nothing else is said; then, for all other things, the same bytes.
+      if (cell.expected !== 'hidden') {
+        const status = got === 'ok' ? 200 : errorCodes[got as ErrorCode].status;
+        if (got !== cell.expected || answer.status !== status) wrong.push(`${named(cell)}: ${got} (${answer.status}), not ${cell.expected}`);
+      } else {
+        const told = JSON.stringify(seen(answer)) === JSON.stringify(missing.get(cell.role));
+        if (!told) wrong.push(`${named(cell)}: ${got}, and it can be told from a thing that never was`);
+      }
+    };
+    const cells = methodCells(method).filter((cell) => !spoils(method, cell));
+    const calm = engine === 'sqlite' ? cells : cells.filter(({ role }) => !gone.includes(role));
+    const stages: Stage[] = [];
+    for (const { thing, role } of calm) stages.push(await cast.stage(row.kind, thing, role, method));
+    const live = await Promise.all(
+      calm.map(async ({ role }, index) => (method === 'hello' || role === 'nobody' || gone.includes(role) ? undefined : socketOf(stages[index]!.actor))),
+    );
+    const witnesses = await Promise.all([stages[0]!.anna, await cast.actor('member')].map((person) => socketOf(person)));
+    await Promise.all(witnesses.map((client) => client.settle()));
+    const [before, heard] = [await stored(), heardBy(witnesses)];
+
+    // Where a thing that never was is answered with ok, what is hidden is so, too.
+    const works = ({ role, expected }: Cell): boolean =>
+      expected === 'ok' || (expected === 'hidden' && calm.some((one) => one.role === role && one.thing === 'missing' && one.expected === 'ok'));
+    const refused = calm.filter((cell) => !works(cell));
+    for (const some of [refused, calm.filter(works)]) {
+      // Missing things come first in the list, and so are known when others are compared with them.
+      for (const first of [true, false]) {
+        const now = some.filter(({ thing }) => (thing === 'missing') === first);
+        const answers = await Promise.all(
+          now.map(async (cell) => {
+            const stage = stages[calm.indexOf(cell)]!;
+            return [await server.post(method, row.params(stage), bearer(cell, stage)), await live[calm.indexOf(cell)]?.request(method, row.params(stage))] as const;
+          }),
+        );
+        now.forEach((cell, index) => {
+          const [answer, reply] = answers[index]!;
+          judge(cell, answer);
+          // Both doors say the same. Only a socket has presence to watch, and only HTTP has nobody to greet.
+          const here = answer.status === 200 ? undefined : answer.json<{ error: ErrorBody }>().error;
+          if (reply && reply.error?.code !== here?.code) wrong.push(`${named(cell)}: ${reply.error?.code ?? 'ok'} over the socket, ${here?.code ?? 'ok'} over HTTP`);
+        });
+      }
+      if (some !== refused) continue;
+      await Promise.all(witnesses.map((client) => client.settle()));
+      expect(await stored(), 'what is refused changes nothing').toEqual(before);
+      expect(heardBy(witnesses), 'and nobody hears of it').toEqual(heard);
+    }
+
+    if (engine === 'sqlite') {
+      for (const cell of methodCells(method).filter((one) => spoils(method, one))) {
+        const apart = new Cast(server, operator);
+        const stage = await apart.stage(row.kind, cell.thing, cell.role);
+        judge(cell, await server.post(method, row.params(stage), bearer(cell, stage)));
+        await apart.close();
+      }
+    }
+    expect(wrong, `${method}: where its row in packages/server/test/permissions.ts and the server differ`).toEqual([]);
+  });
+
+  test('[PM2] every route of HTTP has a row, and every row a route', () => {
+    const without = server.running.routes.filter((route) => !Object.hasOwn(routes, route)).map((route) => `${route} has no row in packages/server/test/routes.ts`);
+    expect(without).toEqual([]);
+    expect(Object.keys(routes).filter((route) => !server.running.routes.includes(route))).toEqual([]);
+  });
+
+  test.each(Object.entries(routes).filter((entry): entry is [string, Route] => entry[1] !== 'methods'))(
+    '[PM2] %s answers every role about every thing as its row says',
+    async (name, row) => {
+      const wrong: string[] = [];
+      const missing = new Map<Role, string>();
+      for (const cell of cellsOf<Status>(row, 'hidden', row.nobody)) {
+        const stage = await cast.stage(row.kind, cell.thing, cell.role, name);
+        const { url, headers = {}, body } = row.request(stage);
+        const method = name.split(' ')[0]!;
+        const given = { ...headers, ...(cell.role !== 'nobody' && { authorization: `Bearer ${stage.actor.token}` }) };
+        const answer = await server.http(method, url, { headers: given, ...(body !== undefined && { body }) });
+        if (cell.thing === 'missing') missing.set(cell.role, JSON.stringify(seen(answer)));
+        const told = cell.expected === 'hidden' ? JSON.stringify(seen(answer)) !== missing.get(cell.role) : answer.status !== cell.expected;
+        if (told) wrong.push(`${named(cell)}: ${answer.status}, not ${cell.expected}`);
+      }
+      expect(wrong, `${name}: where its row in packages/server/test/routes.ts and the server differ`).toEqual([]);
+    },
+  );
 });
 
-function signedOut(method: MethodName): string {
-  return matrix[method].signedOut ?? (methods[method].access === 'public' ? matrix[method].expect[1] : 'unauthenticated');
-}
-
-async function outcome(server: TestServer, method: MethodName, params: unknown, token: string | undefined): Promise<{ code: string; result?: unknown }> {
-  try {
-    return { code: 'ok', result: await server.call(method, params as never, token) };
-  } catch (error) {
-    if (error instanceof RequestError) return { code: error.code };
-    throw error;
-  }
-}
-
-async function makeStage(world: RealWorld, role: Role): Promise<Stage> {
-  const stranger = await world.register('stranger');
-  if (role === 'blocked') {
-    const { anna, bert: actor, conversationId } = await direct(world);
-    const own = await say(actor, conversationId);
-    const annas = await say(anna, conversationId);
-    await anna.ask('block.add', { userId: actor.id });
-    const { id: annasFile } = await world.upload(anna, 'mine.txt');
-    return { annasFile, actor, anna, bert: anna, stranger, conversationId, seq: annas.message.seq, annasMessage: annas.message.id, ownMessage: own.message.id };
-  }
-  const { anna, bert, cleo, conversationId } = await group(world);
-  const actor: Person = role === 'nonmember' || role === 'signed-out' ? await world.register('actor') : cleo;
-  if (actor === cleo) await befriend(anna, cleo);
-  const annas = await say(anna, conversationId);
-  const own = await say(actor === cleo ? cleo : bert, conversationId);
-  if (role === 'removed') await anna.ask('member.remove', { conversationId, userId: actor.id });
-  const { id: annasFile } = await world.upload(anna, 'mine.txt');
-  return { annasFile, actor, anna, bert, stranger, conversationId, seq: own.message.seq, annasMessage: annas.message.id, ownMessage: own.message.id };
-}
+test('[CV7] no row lets somebody who was removed do anything there, or learn that it is there', () => {
+  const there: [Kind, string][] = [
+    ['conversation', 'group'],
+    ['message', 'annas'],
+    ['message', 'own'],
+    ['message', 'recalled'],
+    ['file', 'group'],
+    ['avatar', 'group'],
+  ];
+  const allowed = [...Object.entries(matrix), ...Object.entries(routes)].flatMap(([name, row]) => {
+    if (row === 'methods') return [];
+    const cells = cellsOf<string | number>(row, 'hidden', 'unauthenticated');
+    return cells
+      .filter(({ role, thing, expected }) => role === 'removed' && expected !== 'hidden' && there.some(([kind, one]) => row.kind === kind && thing === one))
+      .map((cell) => `${name}: ${named(cell)}`);
+  });
+  expect(allowed).toEqual([]);
+});

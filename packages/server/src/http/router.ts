@@ -44,6 +44,8 @@ const languages = ['en', 'zh-CN'];
 
 export interface Router {
   server: Server;
+  /** `GET /files/:id/*`: every one there is. For the table of who may do what. */
+  routes: readonly string[];
   listen(at: { port: number; host: string }): Promise<unknown>;
   /** Lets requests that are being answered end, for so long; then closes every connection. Browsers keep some open for nothing. */
   close(withinMs: number): Promise<void>;
@@ -61,6 +63,8 @@ export async function openRouter(parts: Parts): Promise<Router> {
     frameworkErrors: (_error, _request, reply) => void refuseWith(reply as never, 'bad_request', { message: 'This is no address of ours.' }),
   });
   const headers = commonHeaders(doorkeeper);
+  const routes: string[] = [];
+  app.addHook('onRoute', ({ method, url }) => void routes.push(...[method].flat().map((one) => `${one} ${url}`)));
 
   let inFlight = 0;
   let onIdle = (): void => {};
@@ -157,6 +161,7 @@ export async function openRouter(parts: Parts): Promise<Router> {
 
   return {
     server: app.server,
+    routes,
     listen: (at) => app.listen(at),
     async close(withinMs) {
       await idle(withinMs);

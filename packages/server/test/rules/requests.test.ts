@@ -46,7 +46,8 @@ describe.each(engines)('requests on %s', (engine) => {
     bystander = cleo;
     actor = bert;
     // The rows of the matrix only look at names and ids.
-    stage = { actor, anna, bert: cleo, stranger: dora, conversationId, seq: own.seq, annasMessage: hers.id, ownMessage: own.id, annasFile: own.id } as unknown as Stage;
+    const target = { conversationId, messageId: own.id, fileId: hers.id, userId: anna.id, handle: anna.handle, sessionId: anna.sessionId };
+    stage = { ...target, actor, anna, bystander: cleo, stranger: dora } as unknown as Stage;
   });
 
   /** Every method but the one that opens a connection. */

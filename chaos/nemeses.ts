@@ -9,9 +9,11 @@ import { WebSocket } from 'ws';
 import { canInject, runScript, start } from '../packages/server/test/crash-child.ts';
 import type { ServerProcess } from '../packages/server/test/crash-server.ts';
 import { post } from './api.ts';
+import { backUpAndCompare } from './backups.ts';
 import type { Bounds } from './checker.ts';
 import type { LoadOptions } from './load.ts';
 import type { Stage } from './stage.ts';
+import { lookAtFiles, sendFiles } from './uploads.ts';
 
 // Those who break things: one each for a fault of the list in docs/trust.md.
 
@@ -296,6 +298,21 @@ export const nemeses = {
         stage.fault('everybody may come back', false);
       }
     },
+  },
+
+  uploads: {
+    what: 'N17: uploads that are cut at any byte and gone on with, everything asked for twice, and kills in between',
+    async act(stage) {
+      const sent = await sendFiles(stage);
+      await lookAtFiles(stage, sent);
+    },
+  },
+
+  backup: {
+    what: 'N18: backups while people write, each of them restored and compared',
+    only: 'sqlite',
+    load: { drops: 0.5 },
+    act: backUpAndCompare,
   },
 
   memory: {

@@ -1,19 +1,30 @@
 import { parseArgs } from 'node:util';
 import { openTestPostgres } from '../packages/server/test/postgres.ts';
+import { fuzz, inWords } from './fuzz.ts';
 import { nemeses } from './nemeses.ts';
 import { play } from './stage.ts';
 
 // `npm run chaos -- <nemesis> [--seconds 60] [--seed N] [--variant sqlite|postgres]`; `all` runs every one of them.
+// `npm run chaos -- fuzz [--inputs 1000000] [--seed N]` sends what hostile peers send.
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { seconds: { type: 'string', default: '30' }, seed: { type: 'string' }, variant: { type: 'string', default: 'sqlite' } },
+  options: { seconds: { type: 'string', default: '30' }, seed: { type: 'string' }, variant: { type: 'string', default: 'sqlite' }, inputs: { type: 'string', default: '100000' } },
 });
+const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
+if (positionals[0] === 'fuzz') {
+  const report = await fuzz({ inputs: Number(values.inputs), seed, say: (line) => console.log(line) });
+  console.log(`fuzz: ${report.wrong.length === 0 ? 'nothing found' : 'BROKEN'} · ${inWords(report)}, seed ${seed}`);
+  for (const what of report.wrong) console.log(`  ${what}`);
+  process.exit(report.wrong.length > 0 ? 1 : 0);
+}
 const names = positionals[0] === 'all' ? Object.keys(nemeses) : positionals;
 const unknown = names.filter((name) => !Object.hasOwn(nemeses, name));
 if (names.length === 0 || unknown.length > 0 || !['sqlite', 'postgres'].includes(values.variant)) {
   const lines = Object.entries(nemeses).map(([name, { what }]) => `  ${name.padEnd(10)} ${what}`);
-  process.stderr.write(`Usage: npm run chaos -- <nemesis>… [--seconds 30] [--seed N] [--variant sqlite|postgres]\n\n${lines.join('\n')}\n  all        every one of them\n`);
+  process.stderr.write(
+    `Usage: npm run chaos -- <nemesis>… [--seconds 30] [--seed N] [--variant sqlite|postgres]\n\n${lines.join('\n')}\n  all        every one of them\n  fuzz       hostile input without end: [--inputs 1000000] [--seed N]\n`,
+  );
   process.exit(2);
 }
 
@@ -21,7 +32,6 @@ const variant = values.variant as 'sqlite' | 'postgres';
 // Its own server, which waits for the disk at every commit as a real one does.
 const postgres = variant === 'postgres' && process.env['KITH_TEST_POSTGRES'] === undefined ? await openTestPostgres({ fsync: true }) : undefined;
 if (postgres) process.env['KITH_TEST_POSTGRES'] = postgres.url;
-const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
 let broken = 0;
 for (const name of names) {
   const nemesis = nemeses[name]!;

@@ -126,7 +126,7 @@ export async function play({ nemesis, seed, seconds, variant, load, bounds, main
     server.process.kill('SIGTERM');
     ends.push(await server.ended);
     if (ends.at(-1) !== 0) stage.wrong(`the last server ended with ${ends.at(-1)}`);
-    const complaints = server.output().out.filter((line) => /"level":(50|60)|unhandled/.test(line) && !nemesis.expected?.test(line));
+    const complaints = server.output().out.filter((line) => /"level":"(error|fatal)"|unhandled/.test(line) && !nemesis.expected?.test(line));
     if (complaints.length > 0) stage.wrong(`the server complained: ${complaints[0]!.slice(0, 300)}`);
     history.close();
     const all = readHistory(histories);

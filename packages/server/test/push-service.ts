@@ -6,7 +6,8 @@ import { type PushPayload, pushPayload } from '@kith/protocol';
 /** A push as it arrived at a device. */
 export interface Received {
   payload: PushPayload;
-  /** Encrypted, with its header. */
+  /** Encrypted, with its header: all that the service sees. */
+  sealed: Buffer;
   bytes: number;
   headers: IncomingHttpHeaders;
   /** `performance.now()` */
@@ -89,7 +90,7 @@ export class Device {
 
   take(headers: IncomingHttpHeaders, body: Buffer, response: ServerResponse): void {
     const payload = pushPayload.parse(JSON.parse(this.#decrypt(body)));
-    this.pushes.push({ payload, bytes: body.length, headers, at: performance.now() });
+    this.pushes.push({ payload, sealed: body, bytes: body.length, headers, at: performance.now() });
     const answer = this.answers.shift() ?? { status: 201 };
     if (answer === 'endless') {
       response.writeHead(201);

@@ -19,6 +19,12 @@ test('[DO2] every test is named by a rule that is written down', () => {
   expect([...proven].filter(([id]) => !stated.has(id))).toEqual([]);
 });
 
+test('[DO20] every rule that the catalogue of attacks names has a test, and every row names one', () => {
+  const rows = [...read('docs/attacks.md').matchAll(/^\|(?! what | -)(.+)\|$/gm)].map(([, row]) => row!.split('|').at(-1)!.trim());
+  expect(rows.length).toBeGreaterThan(50);
+  expect(rows.flatMap((named) => named.split(', ')).filter((id) => !proven.has(id))).toEqual([]);
+});
+
 test('[DO3] every code stands in the protocol with its meaning, and no other does', () => {
   const rows = new Map(
     [...protocol.matchAll(/^\| `([a-z_]+)` +\| (\d{3}) +\| (yes|no) +\|/gm)].map((match) => [match[1]!, { status: Number(match[2]), retryable: match[3] === 'yes' }]),

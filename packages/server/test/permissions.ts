@@ -154,8 +154,8 @@ export const matrix: { [M in MethodName]: Row<Params<M>> } = {
   'auth.claim': anyway(() => ({ handle: unique('claimed'), password }), except('forbidden', { guest: 'ok' })),
   'auth.confirm': anyway(() => ({ password }), except('ok', { guest: 'wrong_credentials' })),
   'auth.factor': anyway(() => ({ handle: unique('nobody'), ticket: 'guessed', code: '000000' }), 'wrong_credentials', { nobody: 'wrong_credentials' }),
-  'app.begin': anyway(() => ({}), 'ok'),
-  'app.add': anyway(() => ({ secret: 'A'.repeat(32), ticket: 'guessed', code: '000000' }), 'too_late'),
+  'app.begin': anyway(() => ({}), except('ok', { guest: 'forbidden' })),
+  'app.add': anyway(() => ({ secret: 'A'.repeat(32), ticket: 'guessed', code: '000000' }), except('too_late', { guest: 'forbidden' })),
   'app.remove': anyway(() => ({}), 'not_found'),
   'recovery.renew': anyway(() => ({}), 'not_found'),
   // There are none at an address without a name, as this server has.

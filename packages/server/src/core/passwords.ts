@@ -19,10 +19,15 @@ export class Passwords {
   readonly #cost: Cost;
   readonly #waiting: (() => void)[] = [];
   #running = 0;
-  #nobody: Promise<string> | undefined;
+  /**
+   * Compared with where there is no hash, so that it takes as long. It is made of chance and no password's: nobody has to
+   * wait for it, and it cannot fail.
+   */
+  readonly #nobodys: string;
 
   constructor(cost: Cost) {
     this.#cost = cost;
+    this.#nobodys = this.#written(randomBytes(16), randomBytes(tagLength));
   }
 
   get #prefix(): string {
@@ -34,8 +39,12 @@ export class Passwords {
     return this.#bounded(async () => {
       const nonce = randomBytes(16);
       const tag = await derive(password, nonce, this.#cost);
-      return `${this.#prefix}${nonce.toString('base64')}$${tag.toString('base64')}`;
+      return this.#written(nonce, tag);
     });
+  }
+
+  #written(nonce: Buffer, tag: Buffer): string {
+    return `${this.#prefix}${nonce.toString('base64')}$${tag.toString('base64')}`;
   }
 
   /**
@@ -43,8 +52,7 @@ export class Passwords {
    * @throws busy
    */
   async verify(password: string, stored: string | null): Promise<boolean> {
-    this.#nobody ??= this.hash(randomBytes(16).toString('hex'));
-    const [, , , parameters, nonce, tag] = (stored ?? (await this.#nobody)).split('$');
+    const [, , , parameters, nonce, tag] = (stored ?? this.#nobodys).split('$');
     const [memory, passes] = /m=(\d+),t=(\d+)/.exec(parameters!)!.slice(1).map(Number) as [number, number];
     return this.#bounded(async () => {
       const derived = await derive(password, Buffer.from(nonce!, 'base64'), { memory, passes });

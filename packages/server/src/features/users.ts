@@ -99,6 +99,9 @@ export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.
     const until = await context.commit(
       (q) => streamsThatShow(q, userId),
       async (c) => {
+        // Of two that come at once the second finds nobody any more, although both were let in.
+        const there = await c.q.selectFrom('users').select('id').where('id', '=', userId).where('deleted_at', 'is', null).executeTakeFirst();
+        if (!there) throw new RequestError('unauthenticated');
         const kept = await keepAside(c, userId, messages === 'erase');
         const joined = await c.q
           .selectFrom('inbox')

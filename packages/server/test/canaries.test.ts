@@ -89,6 +89,15 @@ class Observer {
     }
   }
 
+  /** The copy of the account that was asked for. */
+  async copy() {
+    return (await this.client!.call('export.get', {})).export;
+  }
+
+  async takeCopy(): Promise<void> {
+    await this.#ask('GET', `/files/${(await this.copy())!.file!.id}/copy.tar`, { authorization: `Bearer ${this.person!.token}` });
+  }
+
   async #ask(method: string, path: string, headers: Record<string, string>, body?: string): Promise<void> {
     await (await fetch(`${this.tap.url}${path}`, { method, headers, ...(body !== undefined && { body }) })).arrayBuffer();
   }
@@ -195,6 +204,11 @@ test(
     const second = await play('after', first.conversation);
     await Promise.all([outside.stranger, before.removed].map((one) => one.tryAll([first.stage, second.stage], true)));
     await Promise.all([outside.guest, outside.blocked, outside.nobody, beside.operator, before['an ended session']].map((one) => one.tryAll([second.stage], false)));
+    // The copies that people may take along of all that is theirs.
+    for (const one of [outside.stranger, before.removed]) {
+      await expect.poll(async () => (await one.copy())?.state, { timeout: 60_000 }).toBe('ready');
+      await one.takeCopy();
+    }
     // Something that is worth a line in the log, and about a file with a name.
     await rm(join(server.config.data, 'files'), { recursive: true });
     await server.download(bert!, second.stage.fileId);

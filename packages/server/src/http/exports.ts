@@ -28,7 +28,8 @@ export function openExports({ core, blobs, clock, log, now = Date.now }: { core:
       await core.exportDone(job, { size, sha256 });
     } catch (error) {
       if (closed) return;
-      log.error({ err: error, file: job.fileId }, 'a copy of an account could not be made');
+      // Who deleted their account while it was made has done nothing that an operator must look at.
+      if (!(error instanceof NobodysExport)) log.error({ err: error, file: job.fileId }, 'a copy of an account could not be made');
       await core.exportDone(job, undefined);
     }
     if (!closed) await next();
@@ -40,7 +41,7 @@ export function openExports({ core, blobs, clock, log, now = Date.now }: { core:
     for (let place: string | undefined = ''; place !== undefined;) {
       if (closed) throw new Error('the server stops');
       const part = await core.exportPart(job, place);
-      if (!part) throw new Error('there is nobody any more whose it could be');
+      if (!part) throw new NobodysExport();
       for (const { name, text } of part.texts) {
         const bytes = Buffer.from(text);
         yield tarHeader(name, bytes.length, at);
@@ -86,3 +87,6 @@ export function openExports({ core, blobs, clock, log, now = Date.now }: { core:
     },
   };
 }
+
+/** There is nobody any more whose it could be. */
+class NobodysExport extends Error {}

@@ -3,6 +3,7 @@ import { pino } from 'pino';
 import { describe, expect, test } from 'vitest';
 import { type HttpAnswer, startTestServer } from '../harness.ts';
 import { password, unique } from './place.ts';
+import { openRows } from './rows.ts';
 
 // Rows of docs/attacks.md that no other file tries.
 
@@ -90,4 +91,18 @@ test('[US4] who deletes their account twice at once is nobody the second time, a
   const anna = await server.register('anna', { password });
   const answers = await Promise.all([1, 2, 3].map(() => server.post('user.delete', { password }, { token: anna.token })));
   expect(answers.map(({ status, error }) => (status === 200 ? 'ok' : error)).toSorted()).toEqual(['ok', 'unauthenticated', 'unauthenticated']);
+});
+
+// With seed 11795629362.
+test('[ER2] an account that is deleted before its copy is made is no fault of ours', async () => {
+  const lines: string[] = [];
+  const log = pino({ level: 'error' }, new Writable({ write: (line: Buffer, _encoding, done) => (lines.push(line.toString()), done()) }));
+  await using server = await startTestServer({ log });
+  const anna = await server.register('anna', { password });
+  await server.call('export.start', {}, anna.token);
+  await server.call('user.delete', { password }, anna.token);
+  const rows = await openRows(server.config);
+  await expect.poll(async () => rows.run('select user_id from exports')).toEqual([]);
+  await rows.close();
+  expect(lines).toEqual([]);
 });

@@ -2,10 +2,12 @@ import type { Params, Result } from '@kith/protocol';
 import { refusalIn } from './refusal.ts';
 import { ConnectionError } from './requests.ts';
 
-export type SignInMethod = 'auth.register' | 'auth.login' | 'auth.guest' | 'auth.exchange' | 'auth.restore';
+export type SignInMethod = 'auth.register' | 'auth.login' | 'auth.factor' | 'passkey.challenge' | 'passkey.login' | 'auth.guest' | 'auth.exchange' | 'auth.restore';
 
 /**
- * Signs in over HTTP. A browser on the server's own origin gets its session as a cookie; programs get a `token` for `new Client`.
+ * Signs in over HTTP. Where `auth.login` is refused with `factor_required`, `auth.factor` takes the `extra.ticket` of that error.
+ *
+ * A browser on the server's own origin gets its session as a cookie; programs get a `token` for `new Client`.
  *
  * @param url  `http://host:port` of the server.
  * @throws RequestError what the server refused; ConnectionError no answer.

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { limits } from '@kith/protocol';
@@ -384,6 +385,25 @@ function withoutPassword(value: string): string {
   if (!url || url.password === '') return value;
   url.password = '…';
   return url.href;
+}
+
+/** For whom passkeys of this server are made: browsers give them to pages of that name alone. */
+export interface RelyingParty {
+  id: string;
+  origin: string;
+}
+
+/**
+ * By the public URL; without one only as localhost. Browsers have no passkeys for a page that came over plain HTTP from
+ * another machine, and none for an address instead of a name. `undefined`: then there are none here.
+ *
+ * @param calledBy  Scheme and host by which somebody called.
+ */
+export function relyingParty({ publicUrl }: Pick<Config, 'publicUrl'>, calledBy: string | undefined): RelyingParty | undefined {
+  const url = URL.parse(publicUrl ?? calledBy ?? '');
+  const local = url?.hostname === 'localhost' || url?.hostname.endsWith('.localhost') === true;
+  if (!url || isIP(url.hostname.replace(/^\[|\]$/g, '')) !== 0 || !(local || (publicUrl !== undefined && url.protocol === 'https:'))) return undefined;
+  return { id: url.hostname, origin: url.origin };
 }
 
 /** What `--help` prints, made from the table. */

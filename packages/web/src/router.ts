@@ -62,6 +62,7 @@ export const router = createRouter({
           [
             ['profile', () => import('./views/SettingsProfile.vue')],
             ['account', () => import('./views/SettingsAccount.vue')],
+            ['security', () => import('./views/SettingsSecurity.vue')],
             ['privacy', () => import('./views/SettingsPrivacy.vue')],
             ['notifications', () => import('./views/SettingsNotifications.vue')],
             ['appearance', () => import('./views/SettingsAppearance.vue')],

@@ -1,6 +1,5 @@
-import { isIP } from 'node:net';
 import { type Assertion, RequestError, limits } from '@kith/protocol';
-import type { Config } from '../config.ts';
+import { type RelyingParty, relyingParty } from '../config.ts';
 import type { PasskeysTable } from '../db/schema.ts';
 import type { Context } from './context.ts';
 import { securityChanged } from './factors.ts';
@@ -8,25 +7,6 @@ import type { Commit } from './streams.ts';
 
 /** EdDSA, ES256 and RS256: what authenticators have. */
 const algorithms = [-8, -7, -257];
-
-/** For whom passkeys of this server are made: browsers give them to pages of that name alone. */
-interface RelyingParty {
-  id: string;
-  origin: string;
-}
-
-/**
- * By the public URL; without one only as localhost. Browsers have no passkeys for a page that came over plain HTTP from
- * another machine, and none for an address instead of a name. `undefined`: then there are none here.
- *
- * @param calledBy  Scheme and host by which somebody called.
- */
-export function relyingParty({ publicUrl }: Pick<Config, 'publicUrl'>, calledBy: string | undefined): RelyingParty | undefined {
-  const url = URL.parse(publicUrl ?? calledBy ?? '');
-  const local = url?.hostname === 'localhost' || url?.hostname.endsWith('.localhost') === true;
-  if (!url || isIP(url.hostname.replace(/^\[|\]$/g, '')) !== 0 || !(local || (publicUrl !== undefined && url.protocol === 'https:'))) return undefined;
-  return { id: url.hostname, origin: url.origin };
-}
 
 /** @throws forbidden: there are no passkeys here */
 function requireRelyingParty({ config, caller }: Pick<Context, 'config' | 'caller'>): RelyingParty {

@@ -1,5 +1,5 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import type { Database } from '../db/db.ts';
+import type { Database, Query } from '../db/db.ts';
 import { sha256 } from './context.ts';
 
 const nonceBytes = 12;
@@ -51,14 +51,19 @@ export class Tickets {
     return timingSafeEqual(given.subarray(nonceBytes + 6), this.#mac(head, purpose)) && this.#expiresAt(ticket) > this.#now();
   }
 
-  /** Takes a good one, which is then used up. @returns whether it was good, and not used up before */
-  async use(ticket: string, purpose: string): Promise<boolean> {
-    return this.isGood(ticket, purpose) && this.spend(ticket, this.#expiresAt(ticket));
+  /**
+   * Takes a good one, which is then used up.
+   *
+   * @param q  In this transaction: what is rolled back did not use it up.
+   * @returns whether it was good, and not used up before
+   */
+  async use(ticket: string, purpose: string, q?: Query): Promise<boolean> {
+    return this.isGood(ticket, purpose) && this.spend(ticket, this.#expiresAt(ticket), q);
   }
 
   /** @returns false: that was done before */
-  async spend(token: string, expiresAt: number): Promise<boolean> {
-    return this.#db.write([], async (q) => {
+  async spend(token: string, expiresAt: number, inside?: Query): Promise<boolean> {
+    const work = async (q: Query): Promise<boolean> => {
       await q.deleteFrom('spent_tokens').where('expires_at', '<', this.#now()).execute();
       const spent = await q
         .insertInto('spent_tokens')
@@ -67,7 +72,8 @@ export class Tickets {
         .returning('hash')
         .executeTakeFirst();
       return spent !== undefined;
-    });
+    };
+    return inside ? work(inside) : this.#db.write([], work);
   }
 
   /** One of so many names, always the same ones, of whom nobody else can tell which. */

@@ -87,13 +87,12 @@ export const auth: Handlers<
     await blocks.watch('sign-in', context.caller, () => signInLimits.requireMayTry(handle, context.caller.ip));
     const user = await findByHandle(context, handle);
     const shown = passkey && (await requirePasskey(context, passkey));
-    // Both are looked at whatever the other says: how long it takes tells nothing of the password.
-    const first = user !== undefined && (await tickets.use(ticket, firstStep(user)));
     if (!user || (shown ? shown.userId !== user.id : code === undefined)) throw new RequestError('wrong_credentials');
     const signedIn = await signIn(context, user.id, shown ? 'passkey' : 'code', device, async (c, sessionId) => {
       if (shown) await passkeyUsed(c, shown, sessionId);
       else if (!(await useCode(c, user.id, code!, sessionId))) throw new RequestError('wrong_credentials');
-      if (!first) throw new RequestError('wrong_credentials');
+      // Last, and only used up where all is right: who mistypes a code need not type the password again.
+      if (!(await tickets.use(ticket, firstStep(user), c.q))) throw new RequestError('wrong_credentials');
     }).catch(async (error: unknown) => {
       await signInFailed(context, user.id, shown ? 'passkey' : 'code');
       throw error;

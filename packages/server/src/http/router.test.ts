@@ -34,6 +34,8 @@ describe('what anybody may ask', () => {
       guests: true,
       recallHours: 48,
       linkPreviews: false,
+      // Called by an address of numbers, and without a public URL.
+      passkeys: null,
       fileBytes: 100 * 1_048_576,
       languages: ['en', 'zh-CN'],
     });

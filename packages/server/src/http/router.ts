@@ -3,7 +3,7 @@ import { type IncomingMessage, type Server, createServer } from 'node:http';
 import { fastifyCookie } from '@fastify/cookie';
 import { RequestError, isMethod, limits } from '@kith/protocol';
 import Fastify, { type FastifyError } from 'fastify';
-import { type Config, mib } from '../config.ts';
+import { type Config, mib, relyingParty } from '../config.ts';
 import type { Core } from '../core/core.ts';
 import type { Clock } from '../gateway/clock.ts';
 import type { Log } from '../log.ts';
@@ -116,7 +116,7 @@ export async function openRouter(parts: Parts): Promise<Router> {
   addFiles(app, parts);
   addAvatars(app, parts);
   const stopUploads = addUploads(app, parts);
-  app.get('/api/server', async (_request, reply) =>
+  app.get('/api/server', async (request, reply) =>
     reply
       .header('cache-control', 'no-store')
       .header('content-security-policy', apiPolicy)
@@ -127,6 +127,7 @@ export async function openRouter(parts: Parts): Promise<Router> {
         guests: config.registration === 'open',
         recallHours: config.recallHours,
         linkPreviews: config.linkPreviews,
+        passkeys: relyingParty(config, doorkeeper.originOf(request.raw))?.origin ?? null,
         fileBytes: config.fileSize * mib,
         languages,
       }),

@@ -1,6 +1,6 @@
 import { type Assertion, limits, userStream } from '@kith/protocol';
 import { describe, expect, test } from 'vitest';
-import { relyingParty } from '../../src/core/passkeys.ts';
+import { relyingParty } from '../../src/config.ts';
 import { Authenticator, type Says } from '../authenticator.ts';
 import { type Someone, engines, password, usePlace } from './place.ts';
 

@@ -2,8 +2,9 @@ import { RequestError } from '@kith/protocol';
 import { hasText, t } from '../i18n.ts';
 
 /** Our own text for what went wrong, by the error's code. */
-export function problemText(error: unknown): string {
+export function problemText(error: unknown, wrong?: string): string {
   if (error instanceof RequestError) {
+    if (wrong !== undefined && error.code === 'wrong_credentials') return t(wrong);
     if (error.code === 'bad_request' && error.extra.path) {
       const field = `problem.field.${error.extra.path.split('.')[1] ?? ''}`;
       if (hasText(field)) return t(field);
@@ -12,5 +13,7 @@ export function problemText(error: unknown): string {
     if (hasText(key)) return t(key);
     return t('problem.internal');
   }
-  return t('problem.connection');
+  // What browsers throw about passkeys.
+  const name = `problem.${error instanceof Error ? error.name : ''}`;
+  return t(hasText(name) ? name : 'problem.connection');
 }

@@ -10,6 +10,8 @@ export interface ServerInfo {
   fileBytes: number;
   /** Does this server look at links that people send? */
   linkPreviews: boolean;
+  /** The origin whose pages can have passkeys; null: none can. */
+  passkeys: string | null;
   version: string;
 }
 

@@ -2,6 +2,7 @@ import { Client, Tabs, canShareTabs, idbStorage, signIn } from '@kith/client';
 import type { Params } from '@kith/protocol';
 import { nextTick, ref } from 'vue';
 import { deviceName } from './device.ts';
+import { beginSignInNews } from './useSignInNews.ts';
 import { askForProof } from './useProof.ts';
 import { findClient, useOnly } from './useClient.ts';
 
@@ -71,7 +72,7 @@ addEventListener('storage', (event) => {
   if (event.key === key && event.newValue !== null && !findClient()) location.reload();
 });
 
-type Ways = 'auth.register' | 'auth.login' | 'auth.guest';
+type Ways = 'auth.register' | 'auth.login' | 'auth.factor' | 'auth.guest' | 'passkey.login';
 
 export function useSession() {
   return {
@@ -83,11 +84,14 @@ export function useSession() {
       if (userId) await open(userId);
     },
     async enter<W extends Ways>(way: W, params: Params<W>): Promise<void> {
-      const { user } = await signIn(location.origin, way, { ...params, device: deviceName() });
+      const { user, sessionId } = await signIn(location.origin, way, { ...params, device: deviceName() });
+      beginSignInNews(sessionId);
       localStorage.setItem(key, user.id);
       ended.value = '';
       await open(user.id);
     },
+    /** For signing in with a passkey. */
+    challenge: async () => (await signIn(location.origin, 'passkey.challenge', {})).options,
     /**
      * Ends the session here and on the server, and forgets everything this browser kept of it.
      *

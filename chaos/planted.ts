@@ -7,7 +7,11 @@ export const planted: Mutation[] = [
     mistake: 'an ack before the commit, and kills',
     changes: [
       // Only in a server that was killed before: people who come in would notice at once.
-      { file: 'db/sqlite.ts', from: '    check(file);\n', to: `    globalThis.secondLife = process.getBuiltinModule('node:fs').existsSync(file);\n    check(file);\n` },
+      {
+        file: 'db/sqlite.ts',
+        from: '    check(file, later);\n',
+        to: `    globalThis.secondLife = process.getBuiltinModule('node:fs').existsSync(file);\n    check(file, later);\n`,
+      },
       {
         file: 'db/sqlite.ts',
         from: `    try {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -7,6 +8,7 @@ import { sql } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { CommitUnknown, type Database, type Query } from '../src/db/db.ts';
+import { noteCleanStop } from '../src/db/clean-stop.ts';
 import { openPostgres } from '../src/db/postgres.ts';
 import { openSqlite } from '../src/db/sqlite.ts';
 import { type Child, from, randomFrom, runScript } from './crash-child.ts';
@@ -154,6 +156,58 @@ describe('SQLite, a directory', () => {
         expect([file, wal].map((one, at) => fs.readFileSync(one).equals(before[at]!))).toEqual([true, true]);
       });
     }
+  });
+
+  describe('left at a clean stop', () => {
+    /** Some pages, opened and closed: from its first byte on it is large enough to be looked at later. */
+    async function left(): Promise<{ dir: string; file: string; note: string }> {
+      const dir = folder();
+      const db = await openSqlite(dir, { from: 0 });
+      await db.write([], async (q) => {
+        for (let at = 0; at < 2_000; at += 1) await put(q, `row ${at}`);
+      });
+      await db.close();
+      const file = path.join(dir, 'kith.db');
+      return { dir, file, note: `${file}-clean` };
+    }
+
+    test('[DB70] a file is opened at once; if it is damaged all the same, nothing more is written, and the next start refuses it', async () => {
+      const { dir, file, note } = await left();
+      overwrite(file, fs.statSync(file).size - 4_096 * 10, 4_096 * 8);
+      // As if nobody had touched it.
+      await noteCleanStop(file);
+      const db = await openSqlite(dir, { from: 0 });
+      expect(fs.existsSync(note)).toBe(false);
+      await expect.poll(() => db.write([], (q) => put(q, randomUUID())).catch((error: unknown) => error), { timeout: 30_000 }).toBeInstanceOf(CommitUnknown);
+      await db.close();
+      expect(fs.existsSync(note)).toBe(false);
+      await expect(openSqlite(dir, { from: 0 })).rejects.toMatchObject({ name: 'DatabaseError' });
+    });
+
+    test.each<[string, (file: string) => void]>([
+      [
+        'changed, and given its old time',
+        (file) => {
+          const { atime, mtime } = fs.statSync(file);
+          overwrite(file, fs.statSync(file).size - 4_096 * 10, 4_096 * 8);
+          fs.utimesSync(file, atime, mtime);
+        },
+      ],
+      [
+        'copied',
+        (file) => {
+          overwrite(file, fs.statSync(file).size - 4_096 * 10, 4_096 * 8);
+          fs.copyFileSync(file, `${file}-2`);
+          fs.renameSync(`${file}-2`, file);
+        },
+      ],
+    ])('[DB71] a file that was %s is looked at before', async (_, change) => {
+      const { dir, file, note } = await left();
+      expect(fs.existsSync(note)).toBe(true);
+      change(file);
+      await expect(openSqlite(dir, { from: 0 })).rejects.toMatchObject({ name: 'DatabaseError' });
+      expect(fs.existsSync(note)).toBe(false);
+    });
   });
 
   test('[DB22] a file that is missing beside its log is refused, and no new one is made', async () => {

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { RequestError } from '@kith/protocol';
 import { Kysely, SqliteDialect } from 'kysely';
+import { type Look, lookAtAll, noteCleanStop, takeCleanStop } from './clean-stop.ts';
 import { CommitUnknown, DataMoved, type Database, DatabaseError, type Query } from './db.ts';
 import { migrate } from './migrate.ts';
 import { type Direct, type Prepared, type Statement, runDirectly } from './prepare.ts';
@@ -24,6 +25,9 @@ const checkpointPages = 8_000;
 const busyMs = 250;
 const preparedStatements = 500;
 
+/** Bytes from which on a file that was left at a clean stop is looked at while it serves; smaller ones take no time. */
+const looksLaterFrom = 64 * 1_048_576;
+
 const SQLITE_BUSY = 5;
 const SQLITE_FULL = 13;
 
@@ -40,15 +44,17 @@ interface Job {
  * a savepoint of its own (group commit): one fsync for all, and a failed one takes nobody with it.
  *
  * @param dir  Data directory; made if missing. One process at a time.
+ * @param from  Bytes of a file that is looked at only after it is opened, if it is as a clean stop left it.
  * @throws DatabaseError when the directory is in use or cannot be written to, or the file is damaged or newer than this program
  */
-export async function openSqlite(dir: string): Promise<Database> {
+export async function openSqlite(dir: string, { from = looksLaterFrom } = {}): Promise<Database> {
   const file = path.join(dir, 'kith.db');
   makeWritable(dir, file);
   const lock = lockDirectory(dir);
   let writer: DatabaseSync | undefined;
   try {
-    check(file);
+    const later = takeCleanStop(file) && sizeOf(file) >= from;
+    check(file, later);
     writer = openFile(file);
     const write = kyselyOn(writer);
     // Here a migration is not a transaction by itself, and one that was killed half-way could never be run again.
@@ -57,7 +63,8 @@ export async function openSqlite(dir: string): Promise<Database> {
     writer.exec('commit');
     const reader = openFile(file);
     reader.exec('pragma query_only = on');
-    return new SqliteDatabase(lock, await hold(writer, write, 'begin immediate'), await hold(reader, kyselyOn(reader), 'begin'));
+    const close = (lookedAt: boolean): Promise<void> => (lookedAt && sizeOf(file) >= from ? noteCleanStop(file) : Promise.resolve());
+    return new SqliteDatabase(lock, await hold(writer, write, 'begin immediate'), await hold(reader, kyselyOn(reader), 'begin'), close, later ? lookAtAll(file) : undefined);
   } catch (error) {
     writer?.close();
     lock.close();
@@ -128,14 +135,15 @@ function openFile(file: string): DatabaseSync {
   return db;
 }
 
-function check(file: string): void {
+/** @param later  All of it is looked at after it is opened. */
+function check(file: string, later: boolean): void {
   const size = sizeOf(file);
   // SQLite would throw the log away.
   if (size === 0 && sizeOf(`${file}-wal`) > 0) {
     throw new DatabaseError(`${file} is missing or empty although its write-ahead log is there. Restore it; Kith makes no new one beside the old log.`);
   }
   // What the very first start was doing when it was killed: only a connection that writes can undo it.
-  if (size === 0 || sizeOf(`${file}-journal`) > 0) return;
+  if (size === 0 || later || sizeOf(`${file}-journal`) > 0) return;
   // Closing a connection that writes would copy the log into the damaged file.
   const db = new DatabaseSync(file, { readOnly: true, timeout: busyMs });
   try {
@@ -196,10 +204,13 @@ class SqliteDatabase implements Database {
   readonly #spell = new Spell();
   /** Milliseconds that the last commit took. */
   #commitMs = 0;
+  readonly #noteClosed: (lookedAt: boolean) => Promise<void>;
+  /** Under way, or given up. */
+  #look: Look | undefined;
   #broken: CommitUnknown | undefined;
   #closed = false;
 
-  constructor(lock: DatabaseSync, writer: Held, reader: Held) {
+  constructor(lock: DatabaseSync, writer: Held, reader: Held, noteClosed: (lookedAt: boolean) => Promise<void>, look: Look | undefined) {
     this.#lock = lock;
     this.#writer = writer;
     this.#reader = reader;
@@ -207,6 +218,13 @@ class SqliteDatabase implements Database {
     this.#release = writer.file.prepare('release job');
     this.#commit = writer.file.prepare('commit');
     this.#foreign = new Foreign(writer.file);
+    this.#noteClosed = noteClosed;
+    this.#look = look;
+    void look?.found.then((found) => {
+      if (found === undefined) this.#look = undefined;
+      // Nothing is written any more, and the next start looks before it opens: there is no note of a clean stop.
+      else if (found !== false) this.#broken = new CommitUnknown(new DatabaseError(`the database file is damaged (${found}); restore a backup`), true);
+    });
   }
 
   read<T>(work: (q: Query) => Promise<T>): Promise<T> {
@@ -339,8 +357,11 @@ class SqliteDatabase implements Database {
     await this.#writing;
     // Whoever reads has asked before, and goes first.
     await this.#reading;
+    await this.#look?.stop();
     await this.#reader.close();
     await this.#writer.close();
+    // Without the note all of it is looked at before the next start, and that is all.
+    await this.#noteClosed(!this.#look && !this.#broken).catch(() => {});
     this.#lock.close();
   }
 }

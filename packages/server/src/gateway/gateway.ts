@@ -40,6 +40,8 @@ const turnsPerHeartbeat = 25;
 const lookMs = 1_000;
 /** Milliseconds between two comparisons of heads while not everything that other nodes publish comes here. */
 const pollMs = 3_000;
+/** Connections looked at in one turn of the loop, or little more. */
+const looksPerTurn = 500;
 /** Bytes queued towards all connections together; beyond, those who are furthest behind go. */
 const outboundBytesOfAll = 256 * 1_048_576;
 /** Milliseconds that a peer gets to answer a close frame. */
@@ -216,10 +218,21 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
     if (now - sweptAt >= pollMs && (hub.isDoubtful || !broker.reaches([]))) sweep(true);
     // Deadlines are in time, and timers run before sockets are read. After a stall of our own, what came meanwhile would
     // be read one moment too late for its sender; so the verdict waits until the loop has been round.
-    setImmediate(() => {
-      for (const connection of connections()) connection.checkDeadlines(now);
-      shed();
-    });
+    setImmediate(() => look(now, 0, 0));
+  };
+
+  /** Looks at all connections, some in each turn of the loop: together they would take longer than others should wait. */
+  const look = (now: number, slot: number, queued: number): void => {
+    let looked = 0;
+    for (; slot < slots.length && looked < looksPerTurn; slot++) {
+      for (const connection of slots[slot]!) {
+        connection.checkDeadlines(now);
+        queued += connection.backlog;
+        looked++;
+      }
+    }
+    if (slot < slots.length) setImmediate(() => look(now, slot, queued));
+    else if (queued > outboundBytesOfAll) shed();
   };
 
   const sweep = (lossy?: boolean): void => {

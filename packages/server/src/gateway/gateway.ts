@@ -14,6 +14,7 @@ import { Hub } from './hub.ts';
 import { Line } from './line.ts';
 import { Writer } from './send-queue.ts';
 import { furthestBehind } from './shedding.ts';
+import { Slices } from './slices.ts';
 import { Strangers } from './strangers.ts';
 
 export interface Gateway {
@@ -54,6 +55,8 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
   const hub = new Hub(broker, metrics, log);
   const writer = new Writer();
   const strangers = new Strangers(clock.now());
+  /** Handshakes that came at once. */
+  const arrivals = new Slices();
   const unknown = new Set<Connection>();
   /** All connections, each in one of these. */
   const slots = Array.from({ length: turnsPerHeartbeat }, () => new Set<Connection>());
@@ -110,15 +113,24 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     // From here on nobody but us listens: a reset during the handshake would otherwise end the process.
     socket.on('error', destroy);
+    // Those that wait count, so that they cannot be more than there may be connections.
+    if (connected + arrivals.size >= config.maxConnections) {
+      metrics.limitHit('connections-total');
+      return refuse(socket, { status: 503, says: 'No more connections.', retryAfterS: 5 });
+    }
+    arrivals.do(() => {
+      if (socket.destroyed) return;
+      if (draining) return refuse(socket, stopping);
+      shakeHands(request, socket, head);
+    });
+  };
+
+  const shakeHands = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     const refusal = refusalOf(request);
     if (refusal) return refuse(socket, refusal);
     const ip = doorkeeper.addressOf(request);
     const credential = doorkeeper.credentialOf(request.headers);
     if (credential.by === 'cookie' && !doorkeeper.isOwnPage(request)) return refuse(socket, { status: 403, says: 'Connections with a cookie come from our own pages only.' });
-    if (connected >= config.maxConnections) {
-      metrics.limitHit('connections-total');
-      return refuse(socket, { status: 503, says: 'No more connections.', retryAfterS: 5 });
-    }
     const over = config.rateLimits ? strangers.enter(ip, clock.now()) : undefined;
     if (over) {
       metrics.limitHit(over);

@@ -71,7 +71,7 @@ async function growth(bench: Bench, most: number): Promise<Outcome> {
   };
 }
 
-async function fill(folder: string, messages: number): Promise<{ people: Person[]; conversations: { id: string; member: number }[] }> {
+export async function fill(folder: string, messages: number): Promise<{ people: Person[]; conversations: { id: string; member: number }[] }> {
   const seed = await Seed.open(folder);
   const count = Math.max(10, Math.round(messages / 100));
   const people = seed.people(count);

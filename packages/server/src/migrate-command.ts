@@ -163,12 +163,15 @@ class Copy {
     let began = resumed ? -Infinity : performance.now();
     for (const table of this.#tables) await this.#first(table);
     await this.#files();
+    let before = Infinity;
     for (let round = 1; round <= roundsMost && performance.now() - began > roundMs; round += 1) {
       began = performance.now();
       let changed = 0;
       for (const table of this.#tables) changed += (await this.#compare(table)).changed;
       this.#say(`What changed meanwhile: ${changed.toLocaleString('en')} rows, ${await this.#files()} files.`);
-      if (changed === 0) return;
+      // Under a steady load as much changes in each round as in the last one: another would be for nothing.
+      if (changed === 0 || changed > before / 2) return;
+      before = changed;
     }
   }
 

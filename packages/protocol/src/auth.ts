@@ -1,7 +1,6 @@
 import * as z from 'zod/mini';
 import * as f from './method.ts';
 import { units } from './length.ts';
-import { limits } from './limits.ts';
 import { method } from './method.ts';
 import { factor } from './factors.ts';
 import { signedIn } from './signed-in.ts';
@@ -43,15 +42,10 @@ export const authMethods = {
     signedIn,
     { access: 'public', durable: true },
   ),
-  'auth.exchange': method(
-    'Trades a JWT signed by the operator’s own site for a session, once.',
-    z.strictObject({ jwt: z.string().check(units(0, limits.jwt)), device }),
-    signedIn,
-    {
-      access: 'public',
-      durable: true,
-    },
-  ),
+  'auth.exchange': method('Trades a JWT signed by the operator’s own site for a session, once.', z.strictObject({ jwt: z.string().check(units(0, 'jwt')), device }), signedIn, {
+    access: 'public',
+    durable: true,
+  }),
   'auth.restore': method(
     'Brings a deleted account back, as long as that is possible; sign in then. Groups that were left are left, and the picture is gone.',
     z.strictObject({ handle: f.handle, password: f.anyPassword }),

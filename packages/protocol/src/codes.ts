@@ -1,3 +1,5 @@
+import type { Bound, SetBound } from './limits.ts';
+
 /**
  * Error codes: lower_snake words with one fixed meaning. `retryable` says that the same request may succeed later
  * without the caller changing anything. `status` is what `POST /api` answers with.
@@ -73,12 +75,15 @@ export interface ErrorBody {
 /** The request cannot be done. Thrown by handlers, answered as an error reply; the connection lives. */
 export class RequestError extends Error {
   readonly code: ErrorCode;
+  /** The limit that was hit, if it was one: for the operator's counters; the answer says it in words. */
+  readonly limit: Bound | SetBound | undefined;
   readonly extra: Partial<Pick<ErrorBody, 'path' | 'retryAfterMs' | 'id' | 'ticket'>>;
-  constructor(code: ErrorCode, extra: { message?: string } & RequestError['extra'] = {}) {
-    const { message, ...rest } = extra;
+  constructor(code: ErrorCode, extra: { message?: string; limit?: Bound | SetBound | undefined } & RequestError['extra'] = {}) {
+    const { message, limit, ...rest } = extra;
     super(message ?? errorCodes[code].message);
     this.name = 'RequestError';
     this.code = code;
+    this.limit = limit;
     this.extra = rest;
   }
   get retryable(): boolean {

@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
+import { entriesUpTo } from './length.ts';
 import * as f from './method.ts';
-import { limits } from './limits.ts';
 import { method } from './method.ts';
 
 export const conversation = z.object({
@@ -45,7 +45,7 @@ export const conversationMethods = {
   'conversation.direct': method('The conversation of you two; one per pair, whoever asks first. With yourself: your notes.', z.strictObject({ userId: f.id }), result, durable),
   'conversation.create': method(
     'Makes a group of you and these people. The same clientId again returns the same group.',
-    z.strictObject({ title: f.title, memberIds: z.array(f.id).check(z.maxLength(limits.membersPerCall)), avatar: z.optional(f.avatar), clientId: z.optional(f.clientId) }),
+    z.strictObject({ title: f.title, memberIds: z.array(f.id).check(entriesUpTo('membersPerCall')), avatar: z.optional(f.avatar), clientId: z.optional(f.clientId) }),
     result,
     durable,
   ),

@@ -1,12 +1,11 @@
 import * as z from 'zod/mini';
 import * as f from './method.ts';
 import { units } from './length.ts';
-import { limits } from './limits.ts';
 import { method } from './method.ts';
 import { signedIn } from './signed-in.ts';
 
-const code = z.string().check(units(0, limits.factorCode));
-const part = z.string().check(units(1, limits.passkeyPart), z.regex(/^[A-Za-z0-9_-]+$/));
+const code = z.string().check(units(0, 'factorCode'));
+const part = z.string().check(units(1, 'passkeyPart'), z.regex(/^[A-Za-z0-9_-]+$/));
 
 /** What a browser answers to a challenge with a passkey that there is: of its `PublicKeyCredential`, in base64url. */
 export const assertion = z.strictObject({
@@ -57,7 +56,7 @@ export const factorMethods = {
   ),
   'app.add': method(
     'From now on signing in takes a code of this app, or one of the others.',
-    z.strictObject({ secret: z.string().check(units(1, limits.token)), ticket: z.string().check(units(1, limits.token)), code }),
+    z.strictObject({ secret: z.string().check(units(1, 'token')), ticket: z.string().check(units(1, 'token')), code }),
     z.object({ security, recoveryCodes }),
     { durable: true, sensitive: true },
   ),
@@ -83,7 +82,7 @@ export const factorMethods = {
   'passkey.login': method('Signs in with a passkey alone.', z.strictObject({ passkey: assertion, device: z.optional(f.device) }), signedIn, { access: 'public', durable: true }),
   'auth.factor': method(
     'Signs in, second step: where auth.login answered `factor_required`, with the ticket of that answer.',
-    z.strictObject({ handle: f.handle, ticket: z.string().check(units(1, limits.token)), ...factor, device: z.optional(f.device) }),
+    z.strictObject({ handle: f.handle, ticket: z.string().check(units(1, 'token')), ...factor, device: z.optional(f.device) }),
     signedIn,
     { access: 'public', durable: true },
   ),

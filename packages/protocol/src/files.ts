@@ -1,6 +1,5 @@
 import * as z from 'zod/mini';
-import { units } from './length.ts';
-import { limits } from './limits.ts';
+import { atMost, entriesUpTo, units } from './length.ts';
 import * as f from './method.ts';
 import { method } from './method.ts';
 
@@ -44,7 +43,7 @@ export const fileMethods = {
       /** Where it will be sent, if that is known: who may not write there is refused before any byte travels. */
       conversationId: z.optional(f.id),
       clientId: z.optional(f.clientId),
-      name: z.string().check(units(1, limits.fileName)),
+      name: z.string().check(units(1, 'fileName')),
       /** Bytes. */
       size: z.int().check(z.minimum(0)),
       type: z.optional(mediaType),
@@ -70,14 +69,14 @@ export const fileMethods = {
       fileId: f.id,
       sha256,
       /** Pixels of a video, as its sender measured them. Pictures are measured by the server, and this is passed over. */
-      width: z.optional(z.int().check(z.minimum(1), z.maximum(limits.pictureSide))),
-      height: z.optional(z.int().check(z.minimum(1), z.maximum(limits.pictureSide))),
+      width: z.optional(z.int().check(z.minimum(1), atMost('pictureSide'))),
+      height: z.optional(z.int().check(z.minimum(1), atMost('pictureSide'))),
       /** Milliseconds that a sound or a video plays. */
-      durationMs: z.optional(z.int().check(z.minimum(0), z.maximum(limits.durationMs))),
+      durationMs: z.optional(z.int().check(z.minimum(0), atMost('durationMs'))),
       /** Of a video: a picture of one's own, not sent yet, that is shown for it. It goes with the video. */
       posterId: z.optional(f.id),
       /** How loud it is from beginning to end, 0 to 31 each. */
-      waveform: z.optional(z.array(z.int().check(z.minimum(0), z.maximum(31))).check(z.maxLength(limits.waveformBars))),
+      waveform: z.optional(z.array(z.int().check(z.minimum(0), z.maximum(31))).check(entriesUpTo('waveformBars'))),
     }),
     z.object({ file }),
     { rate: 'send' },

@@ -2,8 +2,8 @@ import * as z from 'zod/mini';
 import { type ErrorBody, RequestError } from './codes.ts';
 import type { Entity } from './entities.ts';
 import { parseJson } from './json.ts';
-import { units } from './length.ts';
-import { limits } from './limits.ts';
+import { namedLimit, units } from './length.ts';
+import { type Bound, limits } from './limits.ts';
 import { type MethodName, type Params, type SignalName, type SignalOf, methods } from './registry.ts';
 import type { StreamId } from './streams.ts';
 
@@ -30,8 +30,8 @@ export interface Heads {
 export type ServerFrame = Reply | Push | Signal | Heads;
 
 const request = z.strictObject({
-  id: z.string().check(units(1, limits.requestId)),
-  method: z.string().check(units(0, limits.requestId)),
+  id: z.string().check(units(1, 'requestId')),
+  method: z.string().check(units(0, 'requestId')),
   params: z.optional(z.unknown()),
 });
 
@@ -53,7 +53,13 @@ function parse<T extends z.ZodMiniType>(schema: T, value: unknown, root: string)
   const at = issue.code === 'unrecognized_keys' ? [...issue.path, issue.keys[0]!] : issue.path;
   const path = [root, ...at.map(String)].filter((part) => part !== '').join('.');
   const what = describe(issue);
-  throw new RequestError('bad_request', { path: path.slice(0, 200), message: `${path.slice(0, 200) || 'The frame'}: ${what}`.slice(0, 300) });
+  throw new RequestError('bad_request', { path: path.slice(0, 200), message: `${path.slice(0, 200) || 'The frame'}: ${what}`.slice(0, 300), limit: limitOf(issue) });
+}
+
+/** Which of our limits it is, if it is one. */
+function limitOf(issue: z.core.$ZodIssue): Bound | undefined {
+  const name: unknown = issue.code === 'custom' ? issue.params?.['limit'] : namedLimit.exec(issue.message)?.[1];
+  return typeof name === 'string' && Object.hasOwn(limits, name) ? (name as Bound) : undefined;
 }
 
 /** In words, and without the offending value: it may be a password. */

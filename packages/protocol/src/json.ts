@@ -20,7 +20,7 @@ export function parseJson(text: string): unknown {
   for (let next = todo.pop(); next; next = todo.pop()) {
     if (typeof next.value === 'string') requireWellFormed(next.value);
     if (typeof next.value !== 'object' || next.value === null) continue;
-    if (next.depth > limits.jsonDepth) throw new RequestError('bad_json', { message: `JSON is nested more than ${limits.jsonDepth} deep.` });
+    if (next.depth > limits.jsonDepth) throw new RequestError('bad_json', { message: `JSON is nested more than ${limits.jsonDepth} deep.`, limit: 'jsonDepth' });
     for (const [key, inner] of Object.entries(next.value)) {
       requireWellFormed(key);
       if (typeof inner === 'string') requireWellFormed(inner);

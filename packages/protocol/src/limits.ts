@@ -147,6 +147,10 @@ export const limits = {
   headsPerCall: 500,
 } as const;
 
+export type Bound = keyof typeof limits;
+/** What the operator bounds by a setting. */
+export type SetBound = 'filesTotal' | 'filesPerUser' | 'signIn' | 'registration';
+
 /** A client sends `typing.set` at most this often, and a shown "typing…" ends this long after the last signal. Milliseconds. */
 export const typingEveryMs = 3_000;
 export const typingShownMs = 6_000;

@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
+import { entriesUpTo } from './length.ts';
 import * as f from './method.ts';
-import { limits } from './limits.ts';
 import { method } from './method.ts';
 
 /** A person in a conversation. Who has left stays, so that what they wrote keeps a name. */
@@ -23,13 +23,13 @@ const durable = { durable: true };
 export const memberMethods = {
   'member.list': method(
     'Members of a conversation by user id, for those that its snapshot does not carry.',
-    z.strictObject({ conversationId, after: z.optional(f.id), userIds: z.optional(z.array(f.id).check(z.maxLength(limits.membersPerCall))), limit: f.pageLimit }),
+    z.strictObject({ conversationId, after: z.optional(f.id), userIds: z.optional(z.array(f.id).check(entriesUpTo('membersPerCall'))), limit: f.pageLimit }),
     z.object({ members: z.array(member), more: z.boolean() }),
     { rate: 'sync' },
   ),
   'member.add': method(
     'Adds people to a group. Those who are in it already are passed over.',
-    z.strictObject({ conversationId, userIds: z.array(f.id).check(z.minLength(1), z.maxLength(limits.membersPerCall)) }),
+    z.strictObject({ conversationId, userIds: z.array(f.id).check(z.minLength(1), entriesUpTo('membersPerCall')) }),
     z.object({ members: z.array(member) }),
     durable,
   ),

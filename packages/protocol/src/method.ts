@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
-import { units } from './length.ts';
-import { limits } from './limits.ts';
+import { atMost, units } from './length.ts';
+import { type Bound, limits } from './limits.ts';
 import { isBodyText, isNameText, normalizeName, pilesMarks } from './text.ts';
 
 /** Who may call a method before its own rules are asked. */
@@ -33,44 +33,44 @@ export function method<P extends z.ZodMiniType, R extends z.ZodMiniType>(
 
 // ── Fields that several features use ────────────────────────────────────────────────────────────────────────────────
 
-const token = (min: number, max: number, pattern: RegExp) => z.string().check(units(min, max), z.regex(pattern));
+const token = (min: number | Bound, max: Bound, pattern: RegExp) => z.string().check(units(min, max), z.regex(pattern));
 
 /** Ids are made by the server: opaque text to everybody else. */
-export const id = token(1, limits.id, /^[A-Za-z0-9-]+$/);
-export const clientId = token(limits.clientIdMin, limits.clientIdMax, /^[A-Za-z0-9_-]+$/);
+export const id = token(1, 'id', /^[A-Za-z0-9-]+$/);
+export const clientId = token('clientIdMin', 'clientIdMax', /^[A-Za-z0-9_-]+$/);
 export const streamId = z.string().check(z.regex(/^(?:conversation|user):[A-Za-z0-9-]{1,64}$/));
 /** Position of a message in its conversation: 1, 2, 3 … */
 export const seq = z.int().check(z.minimum(0));
 export const version = z.int().check(z.minimum(0));
 /** Milliseconds since 1970, by the server's clock. */
 export const time = z.int().check(z.minimum(0));
-export const handle = token(limits.handleMin, limits.handleMax, /^[a-z0-9_.-]+$/);
-export const password = z.string().check(units(limits.passwordMin, limits.passwordMax));
+export const handle = token('handleMin', 'handleMax', /^[a-z0-9_.-]+$/);
+export const password = z.string().check(units('passwordMin', 'passwordMax'));
 /** Where a password is only compared, any length is a wrong password, not a wrong shape; the bound keeps hashing cheap. */
-export const anyPassword = z.string().check(units(1, limits.passwordMax));
+export const anyPassword = z.string().check(units(1, 'passwordMax'));
 /** `file:<id>` of an uploaded picture, at `/avatars/<id>/<64|192|512>`; anything else is what one is drawn from. Empty: drawn from the id. */
-export const avatar = token(0, limits.avatar, /^[A-Za-z0-9:_-]*$/);
-export const invite = z.string().check(units(0, limits.invite));
+export const avatar = token(0, 'avatar', /^[A-Za-z0-9:_-]*$/);
+export const invite = z.string().check(units(0, 'invite'));
 
-const marks = z.refine<string>((text) => !pilesMarks(text), { error: `has more than ${limits.combiningMarks} marks on one character` });
+const marks = z.refine<string>((text) => !pilesMarks(text), { error: `has more than ${limits.combiningMarks} marks on one character`, params: { limit: 'combiningMarks' } });
 /** Taken as it will be stored, and measured like that: normalised, a text has more or fewer units. */
-const nameOf = (max: number, min = 1) =>
+const nameOf = (max: Bound, min = 1) =>
   z.string().check(
     marks,
     z.refine((text) => (min === 0 && text === '') || isNameText(text), { error: 'not a name that can be shown', abort: true }),
     z.overwrite(normalizeName),
     units(min, max),
   );
-const bodyOf = (max: number, min = 0) => z.string().check(units(min, max), marks, z.refine(isBodyText, { error: 'contains characters that are not text' }));
+const bodyOf = (max: Bound, min = 0) => z.string().check(units(min, max), marks, z.refine(isBodyText, { error: 'contains characters that are not text' }));
 
-export const name = nameOf(limits.name);
-export const title = nameOf(limits.title);
-export const bio = bodyOf(limits.bio);
-export const note = bodyOf(limits.note);
-export const remark = nameOf(limits.remark, 0);
-export const device = bodyOf(limits.device);
-export const draftText = bodyOf(limits.messageText);
+export const name = nameOf('name');
+export const title = nameOf('title');
+export const bio = bodyOf('bio');
+export const note = bodyOf('note');
+export const remark = nameOf('remark', 0);
+export const device = bodyOf('device');
+export const draftText = bodyOf('messageText');
 /** Only beside a file may it be empty. */
-export const messageText = bodyOf(limits.messageText);
-export const pageLimit = z.optional(z.int().check(z.minimum(1), z.maximum(limits.historyPage)));
+export const messageText = bodyOf('messageText');
+export const pageLimit = z.optional(z.int().check(z.minimum(1), atMost('historyPage')));
 export const nothing = z.strictObject({});

@@ -1,10 +1,10 @@
 import * as z from 'zod/mini';
+import { entriesUpTo } from './length.ts';
 import * as f from './method.ts';
-import { limits } from './limits.ts';
 import { method } from './method.ts';
 
 const presence = z.object({ userId: f.id, online: z.boolean(), /** null: never, or not for you. */ lastSeenAt: z.nullable(f.time) });
-const people = z.strictObject({ userIds: z.array(f.id).check(z.maxLength(limits.presenceWatched)) });
+const people = z.strictObject({ userIds: z.array(f.id).check(entriesUpTo('presenceWatched')) });
 
 export const presenceMethods = {
   'presence.watch': method(

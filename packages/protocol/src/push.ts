@@ -1,13 +1,12 @@
 import * as z from 'zod/mini';
 import * as f from './method.ts';
 import { units } from './length.ts';
-import { limits } from './limits.ts';
 import { method } from './method.ts';
 
 /** As `PushSubscription.toJSON()` has them: base64url without padding, a point on P-256 and 16 random bytes. */
 const p256dh = z.string().check(z.regex(/^[A-Za-z0-9_-]{87}$/));
 const auth = z.string().check(z.regex(/^[A-Za-z0-9_-]{22}$/));
-const endpoint = z.string().check(units(1, limits.pushEndpoint), z.regex(/^[\x21-\x7e]+$/));
+const endpoint = z.string().check(units(1, 'pushEndpoint'), z.regex(/^[\x21-\x7e]+$/));
 
 /** What a push service answered: an HTTP status; null where it could not be reached or said nothing in time. */
 const status = z.nullable(z.int());

@@ -1,7 +1,6 @@
 import * as z from 'zod/mini';
 import * as f from './method.ts';
 import { units } from './length.ts';
-import { limits } from './limits.ts';
 import { method } from './method.ts';
 
 /** Minutes after midnight in the person's own time zone. */
@@ -28,7 +27,7 @@ export const settings = z.object({
   timeZone: z.string(),
 });
 
-const timeZone = z.string().check(units(1, limits.timeZone), z.regex(/^[A-Za-z0-9_+/-]+$/));
+const timeZone = z.string().check(units(1, 'timeZone'), z.regex(/^[A-Za-z0-9_+/-]+$/));
 
 export const settingsMethods = {
   'settings.update': method(

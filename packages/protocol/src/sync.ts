@@ -1,7 +1,6 @@
 import * as z from 'zod/mini';
 import * as f from './method.ts';
-import { units } from './length.ts';
-import { limits } from './limits.ts';
+import { atMost, entriesUpTo, units } from './length.ts';
 import { method } from './method.ts';
 import { entity } from './entities.ts';
 import { user } from './users.ts';
@@ -12,7 +11,7 @@ export const syncMethods = {
   hello: method(
     'The first frame of every connection. The token may be left out where the handshake carried a cookie or a Bearer header.',
     z.strictObject({
-      token: z.optional(z.string().check(units(0, limits.token))),
+      token: z.optional(z.string().check(units(0, 'token'))),
       device: z.optional(f.device),
       /** Protocol version; this page is 1. */
       protocol: z.optional(z.int()),
@@ -20,17 +19,12 @@ export const syncMethods = {
     z.object({ user, session: f.id, heads, heartbeatMs: z.int(), time: f.time }),
     { access: 'public' },
   ),
-  'stream.heads': method(
-    'The newest version of streams you may read.',
-    z.strictObject({ streams: z.array(f.streamId).check(z.maxLength(limits.headsPerCall)) }),
-    z.object({ heads }),
-    {
-      rate: 'sync',
-    },
-  ),
+  'stream.heads': method('The newest version of streams you may read.', z.strictObject({ streams: z.array(f.streamId).check(entriesUpTo('headsPerCall')) }), z.object({ heads }), {
+    rate: 'sync',
+  }),
   'stream.changes': method(
     'What changed in a stream after a version, as the entities are now. `tooOld`: take a snapshot.',
-    z.strictObject({ stream: f.streamId, since: f.version, limit: z.optional(z.int().check(z.minimum(1), z.maximum(limits.resumeEntities))) }),
+    z.strictObject({ stream: f.streamId, since: f.version, limit: z.optional(z.int().check(z.minimum(1), atMost('resumeEntities'))) }),
     z.union([z.object({ entities: z.array(entity), version: f.version, more: z.boolean() }), z.object({ tooOld: z.literal(true) })]),
     { rate: 'sync' },
   ),

@@ -1,7 +1,6 @@
 import * as z from 'zod/mini';
 import * as f from './method.ts';
 import { units } from './length.ts';
-import { limits } from './limits.ts';
 import { method } from './method.ts';
 
 /** The person signed in, in their own stream. */
@@ -37,7 +36,7 @@ export const userMethods = {
   'user.get': method('A person that you share a conversation or a friendship with, or yourself.', z.strictObject({ userId: f.id }), z.object({ user: profile })),
   'user.search': method(
     'Finds people by exact handle; by the beginning of it where the operator allows that.',
-    z.strictObject({ query: z.string().check(units(1, limits.name)) }),
+    z.strictObject({ query: z.string().check(units(1, 'name')) }),
     z.object({ users: z.array(profile) }),
   ),
   'user.update': method(

@@ -1,4 +1,4 @@
-import { type CloseName, closeCodes } from '@kith/protocol';
+import { type Bound, type CloseName, type SetBound, closeCodes, limits } from '@kith/protocol';
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 
 /** What can be hit on the way in. Each has its own line in `kith_limit_hits_total`, from zero. */
@@ -23,8 +23,51 @@ export const limitNames = [
   'connections-address',
   'connections-person',
   'http-address',
+  'picture',
+  'filesTotal',
+  'filesPerUser',
+  'signIn',
+  'registration',
 ] as const;
-export type LimitName = (typeof limitNames)[number];
+export type LimitName = (typeof limitNames)[number] | Bound;
+
+/** Limits of the protocol that are counted under another name, or together with others. */
+export const countedAs: Partial<Record<Bound, (typeof limitNames)[number]>> = {
+  unauthenticatedBytes: 'before-hello-bytes',
+  helloMs: 'hello-late',
+  outboundBytes: 'outbound',
+  outboundMs: 'outbound',
+  outboundMost: 'outbound',
+  picturePixels: 'picture',
+  pictureFrames: 'picture',
+  pictureBytes: 'picture',
+  pictureMs: 'picture',
+  pictureMemoryMib: 'picture',
+};
+
+/** Limits of the protocol that refuse nobody: they say how much an answer holds, how long something counts, or what is cut off or passed over. */
+export const refusingNobody: ReadonlySet<Bound> = new Set<Bound>([
+  'attachments',
+  'preview',
+  'linkUrl',
+  'linkTitle',
+  'linkDescription',
+  'uploadBytesPerSecond',
+  'roomBarMs',
+  'heardSeqs',
+  'sessionsPerUser',
+  'pushBytes',
+  'pageBytes',
+  'snapshotMessages',
+  'snapshotMembers',
+  'largeConversationMembers',
+  'attentionMembers',
+  'roomOnlineUsers',
+  'searchResults',
+  'recoveryCodes',
+  'ticketMs',
+  'confirmedMs',
+]);
 
 export type Metrics = ReturnType<typeof openMetrics>;
 
@@ -34,7 +77,8 @@ export function openMetrics({ process: ofProcess = false }: { process?: boolean 
   const registers = [registry];
   if (ofProcess) collectDefaultMetrics({ register: registry });
   const limitHits = new Counter({ name: 'kith_limit_hits_total', help: 'Times that a limit was hit, by limit.', labelNames: ['limit'], registers });
-  for (const limit of limitNames) limitHits.inc({ limit }, 0);
+  const own = (Object.keys(limits) as Bound[]).filter((name) => countedAs[name] === undefined && !refusingNobody.has(name));
+  for (const limit of [...limitNames, ...own]) limitHits.inc({ limit }, 0);
   const closes = new Counter({ name: 'kith_closes_total', help: 'WebSocket connections ended by the server, by close code.', labelNames: ['code'], registers });
   const requests = new Counter({ name: 'kith_requests_total', help: 'Requests answered, by door and outcome (an error code, or ok).', labelNames: ['door', 'outcome'], registers });
   // Counted by the hundred thousand a second, and asked for now and then.
@@ -75,6 +119,9 @@ export function openMetrics({ process: ofProcess = false }: { process?: boolean 
     brokerDropped: new Counter({ name: 'kith_broker_dropped_total', help: 'Publications that could not be handed to NATS; other nodes find them in the database.', registers }),
     limitHit: (limit: LimitName) => limitHits.inc({ limit }),
     closed: (as: CloseName) => closes.inc({ code: String(closeCodes[as].code) }),
-    answered: (door: 'ws' | 'http', outcome: string) => requests.inc({ door, outcome }),
+    answered(door: 'ws' | 'http', outcome: string, limit?: Bound | SetBound) {
+      requests.inc({ door, outcome });
+      if (limit !== undefined) limitHits.inc({ limit });
+    },
   };
 }

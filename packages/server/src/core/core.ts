@@ -1,4 +1,4 @@
-import type { CloseName, ErrorCode, Signal, StreamId } from '@kith/protocol';
+import type { Bound, CloseName, ErrorCode, Signal, StreamId, SetBound } from '@kith/protocol';
 import type { Note } from './audit.ts';
 
 /**
@@ -232,6 +232,8 @@ export interface Answer {
   text: string;
   /** Set when the reply is an error. */
   error?: ErrorCode;
+  /** The limit that it was, if it was one. */
+  limit?: Bound | SetBound;
   /** What the connection that asked has to do, in this order, before the reply is written. */
   effects?: Effect[];
 }

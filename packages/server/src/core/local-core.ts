@@ -326,5 +326,5 @@ class LocalCore implements Core {
 
 function refusal(id: string, error: RequestError): Answer {
   const body: ErrorBody = error.toBody();
-  return { text: JSON.stringify({ id, error: body }), error: error.code };
+  return { text: JSON.stringify({ id, error: body }), error: error.code, ...(error.limit && { limit: error.limit }) };
 }

@@ -100,7 +100,7 @@ async function countMembers(c: Commit, conversationId: string, change: number): 
     .execute();
   const conversation = await readConversation(c.q, conversationId);
   if (conversation.type !== 'room' && conversation.memberCount > limits.groupMembers)
-    throw new RequestError('too_many', { message: `A group has at most ${limits.groupMembers} members.` });
+    throw new RequestError('too_many', { limit: 'groupMembers', message: `A group has at most ${limits.groupMembers} members.` });
   c.put(stream, conversation);
   return conversation;
 }
@@ -112,7 +112,8 @@ async function requireRoom(c: Commit, userId: string): Promise<void> {
     .where('user_id', '=', userId)
     .where('joined', '=', 1)
     .executeTakeFirstOrThrow();
-  if (Number(count) >= limits.conversationsPerUser) throw new RequestError('too_many', { message: `A person is in at most ${limits.conversationsPerUser} conversations.` });
+  if (Number(count) >= limits.conversationsPerUser)
+    throw new RequestError('too_many', { limit: 'conversationsPerUser', message: `A person is in at most ${limits.conversationsPerUser} conversations.` });
 }
 
 /** Of these, who is a member now. */

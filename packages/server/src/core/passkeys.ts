@@ -31,7 +31,7 @@ export async function beginPasskey(context: Context): Promise<{ challenge: strin
     await q.selectFrom('users').select(['handle', 'name']).where('id', '=', userId).executeTakeFirstOrThrow(),
     await q.selectFrom('passkeys').select('credential_id').where('user_id', '=', userId).execute(),
   ]);
-  if (known.length >= limits.passkeysPerUser) throw new RequestError('too_many');
+  if (known.length >= limits.passkeysPerUser) throw new RequestError('too_many', { limit: 'passkeysPerUser' });
   return (await library()).generateRegistrationOptions({
     rpName: context.config.siteName,
     rpID,

@@ -1,4 +1,4 @@
-import { RequestError } from '@kith/protocol';
+import { RequestError, type SetBound } from '@kith/protocol';
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 
 /** Failed sign-ins to one account that cost nothing; then 1, 2, 4 … seconds of waiting, up to a quarter of an hour. */
@@ -38,9 +38,9 @@ export class SignInLimits {
 
   async #try(handle: string, ip: string): Promise<void> {
     const wait = await this.#waits.get(handle);
-    if (wait && wait.remainingPoints <= 0) throw tooMany(wait);
+    if (wait && wait.remainingPoints <= 0) throw tooMany(wait, 'signIn');
     const address = await this.#addresses.get(ip);
-    if (address && address.remainingPoints <= 0) throw tooMany(address);
+    if (address && address.remainingPoints <= 0) throw tooMany(address, 'signIn');
     await this.#addresses.penalty(ip);
     const { consumedPoints } = await this.#accounts.penalty(handle);
     const over = consumedPoints - freeFailures;
@@ -58,10 +58,10 @@ export class SignInLimits {
     try {
       await this.#registrations.consume(ip);
     } catch (error) {
-      if (error instanceof RateLimiterRes) throw tooMany(error);
+      if (error instanceof RateLimiterRes) throw tooMany(error, 'registration');
       throw error;
     }
   }
 }
 
-const tooMany = (state: RateLimiterRes): RequestError => new RequestError('rate_limited', { retryAfterMs: Math.max(1_000, state.msBeforeNext) });
+const tooMany = (state: RateLimiterRes, limit: SetBound): RequestError => new RequestError('rate_limited', { limit, retryAfterMs: Math.max(1_000, state.msBeforeNext) });

@@ -195,5 +195,6 @@ async function requireFewPins(c: Commit, userId: string): Promise<void> {
     .where('joined', '=', 1)
     .limit(limits.pinnedConversations)
     .execute();
-  if (pinned.length >= limits.pinnedConversations) throw new RequestError('too_many', { message: `At most ${limits.pinnedConversations} conversations can be pinned.` });
+  if (pinned.length >= limits.pinnedConversations)
+    throw new RequestError('too_many', { limit: 'pinnedConversations', message: `At most ${limits.pinnedConversations} conversations can be pinned.` });
 }

@@ -39,6 +39,7 @@ async function requireFewDrafts(c: Commit, userId: string, conversationId: strin
     .where('conversation_id', '!=', conversationId)
     .where((eb) => eb.or([eb('text', '!=', ''), eb('other', 'is not', null)]))
     .executeTakeFirstOrThrow();
-  if (Number(others.count) >= limits.draftsPerUser) throw new RequestError('too_many', { message: `A person has at most ${limits.draftsPerUser} drafts.` });
-  if (Number(others.bytes ?? 0) + bytes > limits.draftBytes) throw new RequestError('too_many', { message: `The drafts of a person have at most ${limits.draftBytes} bytes.` });
+  if (Number(others.count) >= limits.draftsPerUser) throw new RequestError('too_many', { limit: 'draftsPerUser', message: `A person has at most ${limits.draftsPerUser} drafts.` });
+  if (Number(others.bytes ?? 0) + bytes > limits.draftBytes)
+    throw new RequestError('too_many', { limit: 'draftBytes', message: `The drafts of a person have at most ${limits.draftBytes} bytes.` });
 }

@@ -69,7 +69,7 @@ export const factors: Handlers<
     const made = await madePasskey(context, given);
     return context.commit([userStream(userId)], async (c) => {
       const others = await c.q.selectFrom('passkeys').select('id').where('user_id', '=', userId).execute();
-      if (others.length >= limits.passkeysPerUser) throw new RequestError('too_many');
+      if (others.length >= limits.passkeysPerUser) throw new RequestError('too_many', { limit: 'passkeysPerUser' });
       const codes = await firstRecoveryCodes(c, userId);
       const added = await c.q
         .insertInto('passkeys')

@@ -9,8 +9,9 @@ import { everybody, keptMs, ownUnsent, refusalOf, toFile, usageKeys, use, usedBy
 export const files: Handlers<'file.reserve' | 'file.commit' | 'file.usage'> = {
   async 'file.reserve'(context, { conversationId, clientId, name, size, type = 'application/octet-stream', sha256, original = false, avatar = false }) {
     const { userId, config } = context;
-    if (size > config.fileSize * mib) throw new RequestError('too_large', { message: `A file has at most ${config.fileSize} MiB.` });
-    if (avatar && size > limits.avatarBytes) throw new RequestError('too_large', { message: `The picture of a person or a group has at most ${limits.avatarBytes / mib} MiB.` });
+    if (size > config.fileSize * mib) throw new RequestError('too_large', { limit: 'fileBytes', message: `A file has at most ${config.fileSize} MiB.` });
+    if (avatar && size > limits.avatarBytes)
+      throw new RequestError('too_large', { limit: 'avatarBytes', message: `The picture of a person or a group has at most ${limits.avatarBytes / mib} MiB.` });
     return context.services.db.write(usageKeys, async (q) => {
       if (conversationId !== undefined) await requireMayWrite(q, await requireMember(q, conversationId, userId), userId);
       const now = context.now();
@@ -62,10 +63,10 @@ export const files: Handlers<'file.reserve' | 'file.commit' | 'file.usage'> = {
         .where('state', '=', 'reserved')
         .limit(limits.openUploads + 1)
         .execute();
-      if (open.length > limits.openUploads) throw new RequestError('too_many', { message: `At most ${limits.openUploads} uploads can be open.` });
-      if ((await use(q, everybody, size)) > config.filesTotal * mib) throw new RequestError('storage_full');
+      if (open.length > limits.openUploads) throw new RequestError('too_many', { limit: 'openUploads', message: `At most ${limits.openUploads} uploads can be open.` });
+      if ((await use(q, everybody, size)) > config.filesTotal * mib) throw new RequestError('storage_full', { limit: 'filesTotal' });
       if ((await use(q, userId, size)) > config.filesPerUser * mib)
-        throw new RequestError('quota_full', { message: `The files of one person have at most ${config.filesPerUser} MiB.` });
+        throw new RequestError('quota_full', { limit: 'filesPerUser', message: `The files of one person have at most ${config.filesPerUser} MiB.` });
       return place(id, now + keptMs);
     });
   },

@@ -144,7 +144,10 @@ async function requireFewEnough(c: Commit, userId: string): Promise<void> {
     .where((eb) => eb.or([eb('state', 'in', ['friends', 'outgoing']), eb('blocked', '=', 1), eb('remark', '!=', '')]))
     .executeTakeFirstOrThrow();
   if (Number(count) >= limits.friendsPerUser)
-    throw new RequestError('too_many', { message: `A person has at most ${limits.friendsPerUser} friends, requests sent, blocked people and remarks together.` });
+    throw new RequestError('too_many', {
+      limit: 'friendsPerUser',
+      message: `A person has at most ${limits.friendsPerUser} friends, requests sent, blocked people and remarks together.`,
+    });
 }
 
 /** @throws too_many */
@@ -155,5 +158,6 @@ async function requireFewRequests(c: Commit, userId: string): Promise<void> {
     .where('user_id', '=', userId)
     .where('state', '=', 'incoming')
     .executeTakeFirstOrThrow();
-  if (Number(count) >= limits.incomingRequests) throw new RequestError('too_many', { message: `At most ${limits.incomingRequests} requests wait for the answer of one person.` });
+  if (Number(count) >= limits.incomingRequests)
+    throw new RequestError('too_many', { limit: 'incomingRequests', message: `At most ${limits.incomingRequests} requests wait for the answer of one person.` });
 }

@@ -20,7 +20,8 @@ export const hidden: Handlers<'message.hide'> = {
         .select((eb) => eb.fn.countAll<number>().as('count'))
         .where('user_id', '=', userId)
         .executeTakeFirstOrThrow();
-      if (Number(count) >= limits.hiddenMessages) throw new RequestError('too_many', { message: `At most ${limits.hiddenMessages} messages can be deleted for oneself.` });
+      if (Number(count) >= limits.hiddenMessages)
+        throw new RequestError('too_many', { limit: 'hiddenMessages', message: `At most ${limits.hiddenMessages} messages can be deleted for oneself.` });
       const row = { user_id: userId, message_id: messageId, conversation_id: message.conversation_id, seq: message.seq, version: c.version(own) };
       await c.q.insertInto('hidden').values(row).execute();
       c.put(own, toHidden(row));

@@ -31,7 +31,8 @@ export const push: Handlers<'push.key' | 'push.subscribe' | 'push.unsubscribe' |
       const own = await c.q.selectFrom('push_subscriptions').select('endpoint').where('session_id', '=', sessionId).executeTakeFirst();
       if (own && own.endpoint !== endpoint) await dropDevices(c.q, [sessionId]);
       const others = await liveDevices(c.q, config, c.now).where('push_subscriptions.user_id', '=', userId).where('push_subscriptions.session_id', '!=', sessionId).execute();
-      if (others.length >= limits.pushSubscriptions) throw new RequestError('too_many', { message: `Pushes go to at most ${limits.pushSubscriptions} devices of a person.` });
+      if (others.length >= limits.pushSubscriptions)
+        throw new RequestError('too_many', { limit: 'pushSubscriptions', message: `Pushes go to at most ${limits.pushSubscriptions} devices of a person.` });
       await c.q
         .insertInto('push_subscriptions')
         .values({ session_id: sessionId, user_id: userId, endpoint, p256dh, auth, created_at: c.now, last_at: null, last_status: null })

@@ -337,7 +337,7 @@ export class Connection implements Follower, Listener, Owner {
     let answer: Answer | undefined;
     try {
       answer = await core.handle({ identity, ip: this.ip, origin: this.#origin, device: this.#device }, text);
-      metrics.answered('ws', answer.error ?? 'ok');
+      metrics.answered('ws', answer.error ?? 'ok', answer.limit);
       reply = buildFrame(answer.text);
     } catch (error) {
       reply = buildFrame(JSON.stringify({ id, error: this.#ourFault(error) } satisfies Reply));
@@ -397,7 +397,7 @@ export class Connection implements Follower, Listener, Owner {
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       // Typed by hand, perhaps: they may try again within the deadline, and within the bytes of a stranger.
-      this.#reply({ id, error: error.toBody() });
+      this.#reply({ id, error: error.toBody() }, error.limit);
       if (this.#around.limited && this.#counts.bad(this.#around.clock.now())) this.#hit('bad-json', 'policy');
     }
   }
@@ -428,7 +428,7 @@ export class Connection implements Follower, Listener, Owner {
       await hub.settle(this, topics);
       const answer = await core.handle({ identity, ip: this.ip, origin: this.#origin, device: this.#device }, text);
       if (this.#isGone) return;
-      metrics.answered('ws', answer.error ?? 'ok');
+      metrics.answered('ws', answer.error ?? 'ok', answer.limit);
       metrics.answerSeconds.observe((this.#around.clock.now() - began) / 1_000);
       const frame = buildFrame(answer.text);
       if (answer.error) return this.#last(frame, answer.error === 'unauthenticated' ? 'sessionEnded' : 'tryLater');
@@ -492,8 +492,8 @@ export class Connection implements Follower, Listener, Owner {
     this.close(as);
   }
 
-  #reply(reply: Reply): void {
-    this.#around.metrics.answered('ws', reply.error?.code ?? 'ok');
+  #reply(reply: Reply, limit?: RequestError['limit']): void {
+    this.#around.metrics.answered('ws', reply.error?.code ?? 'ok', limit);
     this.deliver(buildFrame(JSON.stringify(reply)));
   }
 

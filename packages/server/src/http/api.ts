@@ -53,8 +53,8 @@ export function addApi(app: FastifyInstance, { core, config, doorkeeper, clock, 
     return answer(request, reply, await core.handle(caller, frame));
   });
 
-  const answer = (request: FastifyRequest, reply: FastifyReply, { text, error, effects = [] }: Answer): FastifyReply => {
-    metrics.answered('http', error ?? 'ok');
+  const answer = (request: FastifyRequest, reply: FastifyReply, { text, error, limit, effects = [] }: Answer): FastifyReply => {
+    metrics.answered('http', error ?? 'ok', limit);
     if (error) return refuse(reply, (JSON.parse(text) as { error: ErrorBody }).error);
     let body = text.startsWith(resultFollows) ? text.slice(resultFollows.length, -1) : JSON.stringify((JSON.parse(text) as { result: unknown }).result);
     for (const effect of effects) {

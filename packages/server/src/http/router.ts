@@ -101,7 +101,7 @@ export async function openRouter(parts: Parts): Promise<Router> {
   app.setErrorHandler((error: FastifyError | RequestError, request, reply) => {
     const known = error instanceof RequestError ? error : fromFramework(error);
     if (known) {
-      parts.metrics.answered('http', known.code);
+      parts.metrics.answered('http', known.code, known.limit);
       return refuseWith(reply, known.code, { message: known.message, ...known.extra });
     }
     const id = randomUUID();
@@ -177,7 +177,7 @@ const plain = { 'content-type': 'text/plain; charset=utf-8', 'cache-control': 'n
 function fromFramework(error: FastifyError): RequestError | undefined {
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new RequestError('too_large');
+      return new RequestError('too_large', { limit: 'frameBytes' });
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return new RequestError('unsupported', { message: 'Send application/json.' });
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':

@@ -7,6 +7,7 @@ import type { Blobs } from '../blobs/blobs.ts';
 import { type Config, mib } from '../config.ts';
 import type { Core, Identity, Upload } from '../core/core.ts';
 import type { Clock } from '../gateway/clock.ts';
+import type { Metrics } from '../metrics.ts';
 import type { Pictures } from '../pictures/pictures.ts';
 import { CallerRates } from './caller-rates.ts';
 import { pictureType, shownType } from './file-types.ts';
@@ -19,6 +20,7 @@ interface Parts {
   core: Core;
   blobs: Blobs;
   pictures: Pictures;
+  metrics: Metrics;
   config: Config;
   doorkeeper: Doorkeeper;
   clock: Clock;
@@ -54,7 +56,7 @@ interface Running {
  *
  * @returns stops looking for slow ones
  */
-export function addUploads(app: FastifyInstance, { core, blobs, pictures, config, doorkeeper, clock, stopping }: Parts): () => void {
+export function addUploads(app: FastifyInstance, { core, blobs, pictures, metrics, config, doorkeeper, clock, stopping }: Parts): () => void {
   const running = new Map<string, Running>();
   const rates = config.rateLimits ? new CallerRates(clock) : undefined;
 
@@ -103,6 +105,7 @@ export function addUploads(app: FastifyInstance, { core, blobs, pictures, config
     const { sha256, head } = await blobs.finish(fileId);
     const type = pictureType(head) ?? shownType(head);
     const picture = type?.startsWith('image/') ? await keepPicture({ blobs, pictures }, fileId, upload, type) : undefined;
+    if (picture && 'refused' in picture && (picture.refused === 'too_large' || picture.refused === 'too_costly')) metrics.limitHit('picture');
     if (await core.fileStored(fileId, { sha256, type, ...(picture && { picture }) })) {
       if (!picture || 'refused' in picture || !picture.originalGoes) return;
       await blobs.remove(fileId);
@@ -167,7 +170,7 @@ export function addUploads(app: FastifyInstance, { core, blobs, pictures, config
       await requireUpload(core, who, fileId);
       const others = [...running].filter(([id, one]) => one.ownerId === who.userId && id !== fileId);
       if (others.length >= limits.uploadsAtOnce) {
-        throw new RequestError('rate_limited', { message: `At most ${limits.uploadsAtOnce} uploads of one person run at once.`, retryAfterMs: 1_000 });
+        throw new RequestError('rate_limited', { limit: 'uploadsAtOnce', message: `At most ${limits.uploadsAtOnce} uploads of one person run at once.`, retryAfterMs: 1_000 });
       }
       return alone(fileId, who.userId, request.raw, async (own) => {
         const upload = await requireUpload(core, who, fileId);

@@ -1,6 +1,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { type ErrorBody, type MethodName, conversationStream, limits, userStream } from '@kith/protocol';
 import { describe, expect, test } from 'vitest';
+import { countedAs, openMetrics, refusingNobody } from '../../src/metrics.ts';
 import { numbers } from './rows.ts';
 import { type Place, engines, password, unique, usePlace } from './place.ts';
 
@@ -385,10 +386,31 @@ const names = Object.keys(proofs) as LimitName[];
 describe.each(engines)('limits on %s', (engine) => {
   const place = usePlace({ engine, config: { offlineGraceMs: 0 } });
 
-  test.each(names.filter((name) => typeof proofs[name] === 'function'))('[LI1] %s is enforced, and the answer says how many', async (name) => {
+  test.each(names.filter((name) => typeof proofs[name] === 'function'))('[LI1] %s is enforced, the answer says how many, and it is counted', async (name) => {
+    const before = await hits(place, name);
     await (proofs[name] as (place: Place) => Promise<void>)(place);
     expect.hasAssertions();
+    // And who watches the server sees that it was hit.
+    expect((await hits(place, name)) ?? Infinity).toBeGreaterThan(before ?? 0);
   });
+});
+
+/** How often a limit was hit on this server, by its metrics; undefined: it refuses nobody. */
+async function hits({ server }: Place, name: LimitName): Promise<number | undefined> {
+  const counted = (await server.running.metrics.registry.getSingleMetric('kith_limit_hits_total')!.get()).values;
+  return counted.find(({ labels }) => labels['limit'] === (countedAs[name] ?? name))?.value;
+}
+
+test('[LI3] every limit has a counter that starts from zero, but those that refuse nobody', async () => {
+  const { registry } = openMetrics();
+  const counted = new Set((await registry.getSingleMetric('kith_limit_hits_total')!.get()).values.map(({ labels }) => labels['limit']));
+  expect(names.filter((name) => !counted.has(countedAs[name] ?? name) && !refusingNobody.has(name))).toEqual([]);
+  expect([...refusingNobody].filter((name) => counted.has(name))).toEqual([]);
+  // Each that code of the server throws is one of these.
+  const code = globSync('packages/server/src/**/*.ts').map((file) => readFileSync(file, 'utf8'));
+  const thrown = new Set(code.flatMap((text) => [...text.matchAll(/limit: '(\w+)'/g)].map((match) => match[1]!)));
+  expect(thrown.size).toBeGreaterThan(15);
+  expect([...thrown].filter((name) => !counted.has(name))).toEqual([]);
 });
 
 describe.each(engines)('lengths on %s', (engine) => {

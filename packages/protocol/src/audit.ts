@@ -25,6 +25,7 @@ export const auditEvents = [
   'member.role',
   'message.deleted',
   'password.changed',
+  'retention.changed',
   'server.started',
   'server.stopped',
   'session.ended',

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { entriesUpTo } from './length.ts';
+import { atMost, entriesUpTo } from './length.ts';
 import * as f from './method.ts';
 import { method } from './method.ts';
 
@@ -15,6 +15,8 @@ export const conversation = z.object({
   createdBy: z.nullable(f.id),
   createdAt: f.time,
   memberCount: z.int(),
+  /** Messages older than so many days are emptied for everybody. Absent: none are, unless the server says so. */
+  retentionDays: z.optional(z.int()),
 });
 
 /** One conversation as it stands in one person's list, in their own stream. */
@@ -52,6 +54,12 @@ export const conversationMethods = {
   'conversation.update': method(
     'Renames a group or changes its picture.',
     z.strictObject({ conversationId, title: z.optional(f.title), avatar: z.optional(f.avatar) }),
+    result,
+    durable,
+  ),
+  'conversation.retention': method(
+    'Lets messages of a group or a room go after so many days, files with them, or keeps them for ever (0). Its members are told.',
+    z.strictObject({ conversationId, days: z.int().check(z.minimum(0), atMost('retentionDays')) }),
     result,
     durable,
   ),

@@ -123,6 +123,8 @@ export const limits = {
   pushEndpoint: 1_000,
   /** Bytes of one push before it is encrypted; push services take a little less than 4 KiB. */
   pushBytes: 3_072,
+  /** Days after which the messages of a conversation may be made to go, at most. */
+  retentionDays: 3_650,
   /** Messages in one page of history. */
   historyPage: 100,
   /** Bytes of text in one page of history or one snapshot; the page ends early and says `more`. */

@@ -6,10 +6,12 @@ import { method } from './method.ts';
 
 /** What a line of the system says happened. `senderId` did it. */
 export const event = z.object({
-  type: z.enum(['created', 'renamed', 'picture', 'added', 'removed', 'left', 'role']),
+  type: z.enum(['created', 'renamed', 'picture', 'added', 'removed', 'left', 'role', 'retention']),
   userIds: z.optional(z.array(f.id)),
   title: z.optional(z.string()),
   role: z.optional(z.string()),
+  /** 0: for ever. */
+  days: z.optional(z.int()),
 });
 
 export const message = z.object({

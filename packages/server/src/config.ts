@@ -107,6 +107,16 @@ export const options = {
     default: 48,
     meaning: 'How long people may recall or edit their own message.',
   }),
+  retentionDays: integer({
+    env: 'KITH_RETENTION_DAYS',
+    flag: 'retention-days',
+    unit: 'days',
+    min: 0,
+    max: 36_500,
+    default: 0,
+    shown: '0, for ever',
+    meaning: 'Messages older than this go for everybody, files with them. Groups may choose a shorter time.',
+  }),
   heartbeatMs: integer({
     env: 'KITH_HEARTBEAT_MS',
     flag: 'heartbeat-ms',

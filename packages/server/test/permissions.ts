@@ -202,6 +202,11 @@ export const matrix: { [M in MethodName]: Row<Params<M>> } = {
     },
     mild,
   ),
+  'conversation.retention': toConversation(({ conversationId }) => ({ conversationId, days: 30 }), {
+    group: { owner: 'ok', admin: 'ok', member: 'forbidden' },
+    direct: bothSides('forbidden'),
+    own: 'ok',
+  }),
   'conversation.leave': toConversation(({ conversationId }) => ({ conversationId }), { group: inGroup('ok'), direct: bothSides('forbidden'), own: 'ok' }),
   'conversation.dissolve': toConversation(({ conversationId }) => ({ conversationId }), {
     group: { owner: 'ok', admin: 'forbidden', member: 'forbidden' },

@@ -200,6 +200,11 @@ export const scenarios: Partial<Record<MethodName, (w: World) => Promise<unknown
     await w.device(anna);
     await anna.ask('user.changePassword', { password, newPassword: 'another good one' });
   },
+  async 'conversation.retention'(w) {
+    const { anna, conversationId } = await group(w);
+    await say(anna, conversationId);
+    for (const days of [30, 30, 7, 0]) await anna.ask('conversation.retention', { conversationId, days });
+  },
   async 'auth.restore'(w) {
     const { anna, bert, conversationId } = await direct(w);
     await bert.ask('friend.remark', { userId: anna.id, remark: 'from the choir' });

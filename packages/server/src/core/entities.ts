@@ -1,5 +1,6 @@
 import type { Conversation, Draft, Entity, Friend, Heard, Hidden, Inbox, Member, Message, Profile, Receipt, Security, Session, Settings, User } from '@kith/protocol';
 import { limits } from '@kith/protocol';
+import type { Selectable } from 'kysely';
 import type { Query } from '../db/db.ts';
 import { prepare } from '../db/prepare.ts';
 import type { ConversationsTable, DraftsTable, HeardTable, HiddenTable, InboxTable, MessagesTable, ReceiptsTable, SessionsTable, SettingsTable, UsersTable } from '../db/schema.ts';
@@ -49,7 +50,7 @@ export const toSession = (row: SessionsTable): Session => ({
   endedAt: row.ended_at,
 });
 
-export const toConversation = (row: ConversationsTable): Conversation => ({
+export const toConversation = (row: Selectable<ConversationsTable>): Conversation => ({
   kind: 'conversation',
   id: row.id,
   version: row.version,
@@ -59,6 +60,7 @@ export const toConversation = (row: ConversationsTable): Conversation => ({
   createdBy: row.created_by,
   createdAt: row.created_at,
   memberCount: row.member_count,
+  ...(row.retention_days > 0 && { retentionDays: row.retention_days }),
 });
 
 export const toInbox = (row: InboxTable): Inbox => ({
@@ -311,7 +313,7 @@ export async function readConversationSnapshot(q: Query, conversationId: string)
   return [toConversation(conversation), ...members, ...receipts.map(toReceipt), ...withinPage(messages).map(toMessage).reverse()];
 }
 
-async function conversationMembers(q: Query, conversation: ConversationsTable, since: number, limit: number): Promise<Member[]> {
+async function conversationMembers(q: Query, conversation: Pick<ConversationsTable, 'id' | 'type'>, since: number, limit: number): Promise<Member[]> {
   if (conversation.type === 'announcements') return [];
   const rows = await memberRows(q).where('conversation_id', '=', conversation.id).where('members.version', '>', since).orderBy('members.version').limit(limit).execute();
   return rows.map(toMember);

@@ -1,4 +1,5 @@
 import { type Result, conversationStream, limits } from '@kith/protocol';
+import { sql } from 'kysely';
 import type { Query } from '../db/db.ts';
 import { requireMember } from './access.ts';
 import type { ExportJob, ExportPart } from './core.ts';
@@ -38,7 +39,7 @@ export async function nextExport({ db, now }: Log): Promise<ExportJob | undefine
       .selectFrom('files')
       .innerJoin('exports', 'exports.file_id', 'files.id')
       .select(['files.id as fileId', 'exports.user_id as userId'])
-      .where('files.state', '=', 'making')
+      .where(sql<boolean>`files.state = 'making'`)
       .where('files.expires_at', '>', at)
       .where('exports.claimed_at', '<', at - leaseMs)
       .orderBy('files.expires_at')

@@ -88,6 +88,8 @@ export async function leave(c: Commit, conversationId: string, userId: string): 
   // Nobody can come back to a group without members.
   if (type !== 'group' || memberCount > 0) return;
   await letGoOfAll(c, conversationId);
+  // What was said goes in slices, by and by.
+  await c.q.updateTable('conversations').set({ retention_days: -1 }).where('id', '=', conversationId).execute();
   await changeAvatar(c, userId, stream, avatar, '');
 }
 

@@ -1,5 +1,5 @@
 import { type FileRef, type PushPayload, conversationStream, isQuiet } from '@kith/protocol';
-import { sql } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 import type { Query } from '../db/db.ts';
 import type { ConversationsTable, InboxTable, MessagesTable, PushSubscriptionsTable } from '../db/schema.ts';
 import { peerOf, readPair } from './access.ts';
@@ -119,7 +119,7 @@ async function ownUnread(q: Query, userId: string, conversationIds: string[]): P
 }
 
 /** Between two, the name of the other; elsewhere the title, and the name before the text. */
-async function contentOf(q: Query, userId: string, conversation: ConversationsTable, { sender_id, type, text: words, file }: Told): Promise<Content> {
+async function contentOf(q: Query, userId: string, conversation: Selectable<ConversationsTable>, { sender_id, type, text: words, file }: Told): Promise<Content> {
   const { name: fileName, durationMs } = file === null ? { name: '' } : (JSON.parse(file) as FileRef);
   // A file without a caption is told by its name, and something spoken by its length: for that the device has the words.
   const voice = type === 'voice' && words === '' && durationMs !== undefined ? { voiceMs: durationMs } : {};

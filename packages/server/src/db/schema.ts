@@ -104,6 +104,10 @@ export interface ConversationsTable {
   member_count: number;
   /** Direct: both user ids in order, with a space between. One conversation per pair. */
   direct_key: string | null;
+  /** Messages older than so many days go; 0: none do, unless the server says so. -1: all do, nobody can read them any more. */
+  retention_days: Generated<number>;
+  /** Up to here they have. */
+  expired_seq: Generated<number>;
   /** The creator's own key, so that a repeated call finds the same group. */
   client_id: string | null;
 }

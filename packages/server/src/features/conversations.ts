@@ -15,6 +15,7 @@ export const conversations: Handlers<
   | 'conversation.update'
   | 'conversation.leave'
   | 'conversation.dissolve'
+  | 'conversation.retention'
   | 'conversation.accept'
   | 'conversation.mute'
   | 'conversation.pin'
@@ -108,6 +109,30 @@ export const conversations: Handlers<
     await context.commit([stream, userStream(userId)], work, type === 'group' ? { append: stream } : {});
     if (type === 'room') context.services.roomsOnline.exit(conversationId, userId);
     return {};
+  },
+
+  async 'conversation.retention'(context, { conversationId, days }) {
+    const { userId } = context;
+    const stream = conversationStream(conversationId);
+    return context.commit(
+      [stream],
+      async (c) => {
+        await requireGroupAdmin(c.q, conversationId, userId);
+        const before = await readConversation(c.q, conversationId);
+        if ((before.retentionDays ?? 0) === days) throw c.unchanged({ conversation: before });
+        await c.q
+          .updateTable('conversations')
+          .set({ retention_days: days, version: c.version(stream) })
+          .where('id', '=', conversationId)
+          .execute();
+        const conversation = await readConversation(c.q, conversationId);
+        c.put(stream, conversation);
+        await appendLine(c, conversationId, userId, { type: 'retention', days });
+        await context.audit(c, 'retention.changed', { detail: { conversationId, old: before.retentionDays ?? 0, new: days } });
+        return { conversation };
+      },
+      { append: stream },
+    );
   },
 
   async 'conversation.dissolve'(context, { conversationId }) {

@@ -126,6 +126,7 @@ export async function openRouter(parts: Parts): Promise<Router> {
         registration: config.registration,
         guests: config.registration === 'open',
         recallHours: config.recallHours,
+        retentionDays: config.retentionDays,
         linkPreviews: config.linkPreviews,
         passkeys: relyingParty(config, doorkeeper.originOf(request.raw))?.origin ?? null,
         fileBytes: config.fileSize * mib,

@@ -306,6 +306,16 @@ const proofs: { [L in LimitName]: Proof } = {
   pushSubscriptions: { by: 'packages/server/test/rules/push.test.ts' },
   pushEndpoint: { by: 'packages/server/test/rules/push.test.ts' },
   pushBytes: { by: 'packages/server/test/rules/push.test.ts' },
+  async retentionDays(place) {
+    const { anna, conversationId } = await place.group();
+    const keep = (days: number) => anna.client.request('conversation.retention', { conversationId, days });
+    expect((await keep(limits.retentionDays)).error).toBeUndefined();
+    expect((await keep(limits.retentionDays + 1)).error).toMatchObject({
+      code: 'bad_request',
+      path: 'params.days',
+      message: expect.stringContaining(String(limits.retentionDays)),
+    });
+  },
   async historyPage(place) {
     const { anna, conversationId } = await place.direct();
     await place.fill(conversationId, anna, limits.historyPage + 1);

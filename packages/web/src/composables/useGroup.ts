@@ -64,6 +64,7 @@ export function useGroup(conversationId: string) {
     accept: () => attempt('conversation.accept', { conversationId }),
     rename: async (title: string) => (await attempt('conversation.update', { conversationId, title })) !== undefined,
     paint: async (avatar: string) => (await attempt('conversation.update', { conversationId, avatar })) !== undefined,
+    keep: (days: number) => attempt('conversation.retention', { conversationId, days }),
     pin: (on: boolean) => attempt('conversation.pin', { conversationId, on }),
     /** `until`: 0 ends it; `Number.MAX_SAFE_INTEGER` is for ever. */
     mute: (until: number) => attempt('conversation.mute', { conversationId, until }),

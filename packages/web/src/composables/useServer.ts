@@ -6,6 +6,8 @@ export interface ServerInfo {
   guests: boolean;
   /** Hours for which one may edit and recall one's own message. */
   recallHours: number;
+  /** Days after which messages go; 0: never. */
+  retentionDays: number;
   /** Bytes that one file may have. */
   fileBytes: number;
   /** Does this server look at links that people send? */

@@ -49,6 +49,8 @@ export function useSummary() {
         return t('system.removed', { a, b });
       case 'left':
         return t('system.left', { a });
+      case 'retention':
+        return event.days ? t('system.retention', { a, n: event.days }, event.days) : t('system.retentionNone', { a });
       case 'role':
         return t(event.role === 'owner' ? 'system.owner' : event.role === 'admin' ? 'system.admin' : 'system.member', { a, b });
       default:

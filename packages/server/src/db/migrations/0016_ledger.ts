@@ -55,6 +55,16 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .execute();
   await sql`create index files_making on files (expires_at) where state = 'making'`.execute(db);
 
+  await schema
+    .alterTable('conversations')
+    .addColumn('retention_days', 'bigint', (c) => c.notNull().defaultTo(0))
+    .execute();
+  await schema
+    .alterTable('conversations')
+    .addColumn('expired_seq', 'bigint', (c) => c.notNull().defaultTo(0))
+    .execute();
+  await sql`create index conversations_retention on conversations (id) where retention_days <> 0`.execute(db);
+
   await schema.createIndex('deletions_purge').on('deletions').column('purge_at').execute();
   await sql`create index invites_created_by on invites (created_by) where created_by is not null`.execute(db);
 }

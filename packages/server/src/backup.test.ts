@@ -130,15 +130,19 @@ test('[OP4] the doctor says of a healthy server that it is well, and names what 
   const fileId = await sendFile(server.url, who, 'one.bin', randomBytes(50_000));
   // Beside the running server.
   const well = await kith('doctor', '--data', data);
-  expect([well.code, well.out]).toEqual([0, expect.stringMatching(/✓ database: whole: 1 people, 1 messages[^]*✓ files: 1 with/)]);
+  expect([well.code, well.out]).toEqual([0, expect.stringMatching(/✓ database: whole: 1 people, 1 messages[^]*✓ files: 1 with[^]*✓ keys: [^]*✓ audit log: \d+ entries/)]);
   await stop(server);
   fs.rmSync(path.join(data, 'files', fileId.slice(-2), fileId));
   const db = new DatabaseSync(path.join(data, 'kith.db'));
   db.exec(`update messages set at = ${Date.now() + 86_400_000}`);
+  db.exec(`update secrets set value = '{"publicKey":"x","privateKey":"y"}' where name = 'vapid'`);
+  db.exec(`update audit set actor = 'nobody' where seq = 1`);
   db.close();
   const ill = await kith('doctor', '--data', data, '--public-url', 'http://127.0.0.1:9');
   expect(ill.code).toBe(1);
   expect(ill.out).toMatch(/✗ files: the bytes of 1 are missing/);
   expect(ill.out).toMatch(/✗ clock: the newest message is of .* still to come/);
+  expect(ill.out).toMatch(/✗ keys: .* do not belong together/);
+  expect(ill.out).toMatch(/✗ audit log: Row 1 was changed/);
   expect(ill.out).toMatch(/✗ address: .* cannot be reached/);
 });

@@ -2,7 +2,10 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { examine } from './backup.ts';
 import { type Config, mib } from './config.ts';
+import { AuditBroken, verify } from './core/audit.ts';
+import { type VapidKeys, areVapidKeys } from './core/web-push.ts';
 import { DatabaseError } from './db/db.ts';
+import { besideServer } from './db/open.ts';
 
 /** One thing that was looked at, and what to do where it is not well. */
 export interface Finding {
@@ -25,6 +28,7 @@ export async function examineServer(config: Config, now = Date.now()): Promise<F
   folder(config, say);
   if (config.database === 'sqlite') await sqlite(config, now, say);
   else await postgres(config, say);
+  await kept(config, now, say);
   if (config.publicUrl === undefined) say('address', 'well', 'this machine only; KITH_PUBLIC_URL is not set');
   else await reach(config.publicUrl, say);
   if (config.publicUrl !== undefined && config.trustProxy === undefined) {
@@ -75,6 +79,25 @@ async function sqlite(config: Config, now: number, say: Say): Promise<void> {
   } catch (error) {
     if (!(error instanceof DatabaseError)) throw error;
     say('database', 'broken', `${error.message} Restore a backup: kith restore <folder>`);
+  }
+}
+
+/** What is in the database beside what people wrote: the keys of the server, and the log of what was done. */
+async function kept(config: Config, now: number, say: Say): Promise<void> {
+  if (config.database === 'sqlite' && !fs.existsSync(path.join(config.data, 'kith.db'))) return;
+  try {
+    await besideServer(config, 'read', async (q) => {
+      const vapid = await q.selectFrom('secrets').select('value').where('name', '=', 'vapid').executeTakeFirst();
+      if (!vapid) say('keys', 'look', 'there are none yet; the first start makes them');
+      else if (areVapidKeys(JSON.parse(vapid.value) as VapidKeys)) say('keys', 'well', 'those of pushes belong together');
+      else say('keys', 'broken', 'those of pushes do not belong together: bring the table secrets back from a backup, or everybody has to subscribe anew');
+      const { rows } = await verify(q, now);
+      say('audit log', 'well', `${rows} entries, as they were written`);
+    });
+  } catch (error) {
+    if (error instanceof AuditBroken) say('audit log', 'broken', `${error.message} Somebody changed it: compare with the last export.`);
+    // What else there is to say of the database was said.
+    else if (!(error instanceof DatabaseError)) throw error;
   }
 }
 

@@ -35,6 +35,17 @@ export function makeVapidKeys(): VapidKeys {
  * @param subject   `https:` or `mailto:`, whom the push service may turn to.
  * @param now       Milliseconds since 1970.
  */
+/** Do the two belong together? */
+export function areVapidKeys({ publicKey, privateKey }: VapidKeys): boolean {
+  try {
+    const pair = createECDH(curve);
+    pair.setPrivateKey(privateKey, 'base64url');
+    return pair.getPublicKey('base64url') === publicKey;
+  } catch {
+    return false;
+  }
+}
+
 export function vapidAuthorization(keys: VapidKeys, endpoint: string, subject: string, now: number): string {
   const point = Buffer.from(keys.publicKey, 'base64url');
   const [x, y] = [point.subarray(1, 33), point.subarray(33)].map((half) => half.toString('base64url'));

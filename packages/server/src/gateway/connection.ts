@@ -500,6 +500,8 @@ export class Connection implements Follower, Listener, Owner {
   /** An error reply, and the end. */
   #refuse(id: string, code: ErrorCode, as: CloseName): void {
     this.#around.metrics.answered('ws', code);
+    // Those that go on and on, not everybody who was once too quick.
+    if (as === 'tooMany') this.#around.core.blocked(code === 'too_many' ? 'connections-person' : 'requests', this.ip).catch(() => {});
     this.#last(buildFrame(JSON.stringify({ id, error: new RequestError(code).toBody() } satisfies Reply)), as);
   }
 

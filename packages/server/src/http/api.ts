@@ -43,6 +43,7 @@ export function addApi(app: FastifyInstance, { core, config, doorkeeper, clock, 
     const wait = rates?.take(method, identity, doorkeeper.addressOf(request.raw)) ?? 0;
     if (wait > 0) {
       metrics.limitHit('http-address');
+      core.blocked('requests', doorkeeper.addressOf(request.raw)).catch(() => {});
       throw new RequestError('rate_limited', { retryAfterMs: wait });
     }
     const device = request.headers['user-agent']?.slice(0, limits.device);

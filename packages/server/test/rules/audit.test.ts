@@ -285,5 +285,10 @@ describe('limits in the audit log', () => {
     time += 60_000;
     await tooMany();
     expect(await hits()).toHaveLength(2);
+    // And whoever asks without end.
+    const client = await place.server.connect(operator);
+    for (let id = 0; id < 3_000; id += 1) client.send({ id: String(id), method: 'session.list' });
+    expect((await client.closed).code).toBe(4029);
+    await expect.poll(async () => (await hits()).map(({ detail }) => detail['limit'])).toContain('requests');
   });
 });

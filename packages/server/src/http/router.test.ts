@@ -33,6 +33,7 @@ describe('what anybody may ask', () => {
       registration: 'open',
       guests: true,
       recallHours: 48,
+      retentionDays: 0,
       linkPreviews: false,
       // Called by an address of numbers, and without a public URL.
       passkeys: null,

@@ -142,6 +142,52 @@ test('[NB3] what came while the device was off is unread where it starts: the li
     .waitFor();
 });
 
+test('[OF10] a text without an answer for 10 s can be tried at once, or taken back to the field; what still arrives then is not taken', async () => {
+  const { person, id } = await groupWith('Wen', 1);
+  const wen = await site.enter(person);
+  const { page } = wen;
+  /** What goes to the server is kept back while this is there. */
+  let held: (() => void)[] | undefined;
+  await page.context().routeWebSocket('**/ws', (socket) => {
+    const server = socket.connectToServer();
+    socket.onMessage((frame) => (held && String(frame).includes('"message.send"') ? held.push(() => server.send(frame)) : server.send(frame)));
+  });
+  await page.goto(`/c/${id}`);
+  await bubble(wen, 'line 1').waitFor();
+  await page.clock.install();
+  const slow = (text: string) => bubble(wen, text).getByText('Not sent yet');
+  held = [];
+  await say(wen, 'on my way');
+  await bubble(wen, 'on my way').getByRole('img', { name: 'waiting to send' }).waitFor();
+  await page.clock.fastForward(9_000);
+  expect(await slow('on my way').count()).toBe(0);
+  await page.clock.fastForward(2_000);
+  await slow('on my way').waitFor();
+  held = undefined;
+  await bubble(wen, 'on my way').getByRole('button', { name: 'Try now' }).click();
+  await bubble(wen, 'on my way')
+    .getByRole('img', { name: /sent|delivered|read/ })
+    .waitFor();
+
+  const late = (held = []);
+  await say(wen, 'no, wait');
+  await field(wen).fill('and this');
+  await page.clock.fastForward(11_000);
+  await bubble(wen, 'no, wait').getByRole('button', { name: 'Cancel' }).click();
+  await untilHidden(bubble(wen, 'no, wait'));
+  await expect.poll(() => field(wen).inputValue(), patient).toBe('no, wait\nand this');
+  held = undefined;
+  expect(late).toHaveLength(1);
+  for (const arrive of late as (() => void)[]) arrive();
+  await field(wen).fill('the end');
+  await field(wen).press('Enter');
+  await bubble(wen, 'the end')
+    .getByRole('img', { name: /sent|delivered|read/ })
+    .waitFor();
+  const { messages } = await site.server.call('message.history', { conversationId: id }, person.token);
+  expect(messages.map(({ text }) => text)).toEqual(['', 'line 1', 'on my way', 'the end']);
+});
+
 test('[NB19] no page broke the content security policy, threw, or asked another origin for anything', () => {
   expect(site.complaints).toEqual([]);
 });

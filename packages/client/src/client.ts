@@ -240,7 +240,7 @@ export class Client {
   // ── Messages ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Unsent messages. */
-  get outbox(): Pick<Outbox, 'pending' | 'retry' | 'discard' | 'bytes' | 'pauseFile' | 'resumeFile'> {
+  get outbox(): Pick<Outbox, 'pending' | 'retry' | 'cancel' | 'discard' | 'bytes' | 'pauseFile' | 'resumeFile'> {
     return this.#outbox;
   }
 

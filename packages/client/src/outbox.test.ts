@@ -9,6 +9,18 @@ import { isPending, itemKey } from './timeline.ts';
 
 const sent = (server: ReturnType<typeof setUp>['server']): string[] => server.askedFor('message.send').map(({ text }) => text);
 
+const seeds = process.env['FUZZ_SEED'] ? [Number(process.env['FUZZ_SEED'])] : Array.from({ length: 12 }, (_, n) => (Date.now() + n * 7_919) % 1_000_000_000);
+/** Mulberry32. */
+function randomOf(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
 describe('a message on its way', () => {
   test('[OB1] it is in the timeline when send returns, and on disk before it leaves', async () => {
     const kept = new Map<string, unknown>();
@@ -237,6 +249,178 @@ describe('trouble', () => {
     expect(second.outbox.pending()).toEqual([]);
     expect([...kept.keys()].filter((key) => key.startsWith('outbox/'))).toEqual([]);
     expect(second.outbox.discard(two)).toBeUndefined();
+  });
+
+  test('[OB10] what never left is given back at once, and asks nobody', async () => {
+    const { server, client } = setUp();
+    server.found('c1');
+    await ready(client);
+    server.down = true;
+    server.socket!.drop();
+    const clientId = client.send('c1', { text: 'one' });
+    expect(await client.outbox.cancel(clientId)).toMatchObject({ text: 'one' });
+    expect(client.outbox.pending()).toEqual([]);
+    expect(server.askedFor('message.withdraw')).toEqual([]);
+    expect(await client.outbox.cancel(clientId)).toBeUndefined();
+  });
+
+  test.each([
+    { stored: false, lost: false, outcome: 'given back' },
+    { stored: true, lost: false, outcome: 'sent' },
+    { stored: false, lost: true, outcome: 'given back' },
+    { stored: true, lost: true, outcome: 'sent' },
+  ])('[OB10] what may be at the server is asked about first: stored $stored, connection lost $lost', async ({ stored, lost, outcome }) => {
+    const { server, client, clock } = setUp();
+    server.found('c1');
+    await ready(client);
+    server.lose = () => true;
+    server.answers.set('message.send', (params, socket) => {
+      if (stored) server.ordinary('message.send', params, socket);
+      return never();
+    });
+    const clientId = client.send('c1', { text: 'one' });
+    client.send('c1', { text: 'two' });
+    await clock.advance(10_000);
+    if (lost) {
+      server.down = true;
+      server.socket!.drop();
+      server.lose = () => false;
+    }
+    server.answers.delete('message.send');
+    const taken = client.outbox.cancel(clientId);
+    if (lost) await clock.advance(30_000);
+    expect(client.timeline('c1').messages).toMatchObject(lost || !stored ? [{ text: 'one', state: 'leaving' }, { text: 'two' }] : [{ text: 'one' }, { text: 'two' }]);
+    server.down = false;
+    server.lose = () => false;
+    await clock.advance(70_000);
+    expect((await taken)?.text).toBe(outcome === 'sent' ? undefined : 'one');
+    expect(texts(server.messages('c1'))).toEqual(outcome === 'sent' ? ['one', 'two'] : ['two']);
+    expect(texts(client.timeline('c1').messages)).toEqual(texts(server.messages('c1')));
+    expect(client.outbox.pending()).toEqual([]);
+  });
+
+  test.each([true, false])('[OB10] taken back in a life that ended before the answer: stored %s', async (stored) => {
+    const kept = new Map<string, unknown>();
+    const { server, client, clock } = setUp({ storage: memoryStorage(kept) });
+    server.found('c1');
+    await ready(client);
+    server.answers.set('message.send', (params, socket) => {
+      if (stored) server.ordinary('message.send', params, socket);
+      return never();
+    });
+    server.lose = () => true;
+    server.answers.set('message.withdraw', never);
+    const clientId = client.send('c1', { text: 'one' });
+    await clock.advance(100);
+    void client.outbox.cancel(clientId);
+    await clock.advance(100);
+    await client.stop();
+    server.answers.clear();
+    server.lose = () => false;
+    const second = connectTo(server, { storage: memoryStorage(kept) });
+    await ready(second);
+    await clock.advance(1_000);
+    expect(second.outbox.pending().map(({ text, state }) => [text, state])).toEqual(stored ? [] : [['one', 'asking']]);
+    expect(texts(server.messages('c1'))).toEqual(stored ? ['one'] : []);
+    for (const entry of second.outbox.pending()) second.outbox.retry(entry.clientId);
+    await clock.advance(1_000);
+    expect(texts(server.messages('c1'))).toEqual(['one']);
+    expect(texts(second.timeline('c1').messages)).toEqual(['one']);
+    expect([...kept.keys()].filter((key) => key.startsWith('outbox/'))).toEqual([]);
+  });
+
+  test('[OB10] a server that knows nothing of it sends it', async () => {
+    const { server, client, clock } = setUp();
+    server.found('c1');
+    await ready(client);
+    server.answers.set('message.send', never);
+    server.answers.set('message.withdraw', refuse('unknown_method'));
+    const taken = client.outbox.cancel(client.send('c1', { text: 'one' }));
+    await clock.advance(100);
+    expect(await taken).toBeUndefined();
+    server.answers.clear();
+    await clock.advance(60_000);
+    expect(texts(server.messages('c1'))).toEqual(['one']);
+  });
+
+  test.each(seeds)('[OB10] whatever happens each text is sent, given back or asked about, and only one of these: seed %i', async (seed) => {
+    console.info(`fuzz of the outbox: FUZZ_SEED=${seed}`);
+    const random = randomOf(seed);
+    const kept = new Map<string, unknown>();
+    const { server, client: first, clock } = setUp({ storage: memoryStorage(kept) });
+    server.found('c1');
+    await ready(first);
+    let client = first;
+    const late: (() => void)[] = [];
+    const unsteady = (method: 'message.send' | 'message.withdraw'): void =>
+      void server.answers.set(method, (params, socket) => {
+        const luck = random();
+        if (luck < 0.25) return never();
+        // It arrives long after anybody waited for it.
+        if (luck < 0.4)
+          return new Promise((_, reject) =>
+            late.push(() =>
+              Promise.resolve()
+                .then(() => server.ordinary(method, params, socket))
+                .catch(reject),
+            ),
+          );
+        if (luck < 0.5) refuse('busy')();
+        const answer = server.ordinary(method, params, socket);
+        return luck < 0.75 ? never() : answer;
+      });
+    unsteady('message.send');
+    unsteady('message.withdraw');
+    const given: string[] = [];
+    const written: string[] = [];
+    for (let turn = 0; turn < 60; turn++) {
+      const luck = random();
+      const pending = client.outbox.pending().filter(({ state }) => state !== 'leaving');
+      const one = pending[Math.floor(random() * pending.length)]?.clientId;
+      if (luck < 0.35) client.send('c1', { text: written[written.push(`text ${turn}`) - 1]! });
+      else if (luck < 0.55 && one) void client.outbox.cancel(one).then((taken) => taken && given.push(taken.text));
+      else if (luck < 0.65 && one) client.outbox.retry(one);
+      else if (luck < 0.75) server.socket?.drop();
+      else if (luck < 0.8) {
+        await client.stop();
+        client = connectTo(server, { storage: memoryStorage(kept) });
+        await client.start();
+      } else if (luck < 0.9) late.shift()?.();
+      await clock.advance(Math.floor(random() * 8_000));
+    }
+    for (const arrive of late) arrive();
+    server.answers.clear();
+    for (let n = 0; n < 10; n++) await clock.advance(60_000);
+    const asking = client.outbox.pending().map(({ text, state }) => (state === 'asking' ? text : `${text} is ${state}`));
+    expect([...texts(server.messages('c1')), ...given, ...asking].sort()).toEqual([...written].sort());
+  });
+
+  test('[OB11] what waits is tried at once, and the answer to the try before counts as well', async () => {
+    const { server, client, clock } = setUp();
+    server.found('c1');
+    await ready(client);
+    const answers: (() => void)[] = [];
+    server.answers.set('message.send', (params, socket) => new Promise((resolve) => answers.push(() => resolve(server.ordinary('message.send', params, socket)))));
+    const clientId = client.send('c1', { text: 'one' });
+    await clock.advance(10_000);
+    expect(sent(server)).toEqual(['one']);
+    client.outbox.retry(clientId);
+    await clock.advance(1);
+    expect(sent(server)).toEqual(['one', 'one']);
+    answers[0]!();
+    await clock.advance(1);
+    expect(client.outbox.pending()).toEqual([]);
+    answers[1]!();
+    await clock.advance(1);
+    expect(texts(client.timeline('c1').messages)).toEqual(['one']);
+    // A pause after trouble is no reason to wait either.
+    server.answers.set('message.send', refuse('busy', { retryAfterMs: 60_000 }));
+    const second = client.send('c1', { text: 'two' });
+    await clock.advance(1_000);
+    server.answers.clear();
+    client.outbox.retry(second);
+    await clock.advance(1);
+    expect(texts(server.messages('c1'))).toEqual(['one', 'two']);
   });
 
   test('[OB7] what is older than an hour at start asks before it goes out', async () => {

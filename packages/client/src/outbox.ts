@@ -21,8 +21,13 @@ export interface Pending {
   file?: PendingFile;
   /** By this device's clock. */
   addedAt: number;
-  /** waiting: goes out by itself. failed: for good, see `error`. asking: too old to go out without being asked for. */
-  state: 'waiting' | 'failed' | 'asking';
+  /**
+   * waiting: goes out by itself. failed: for good, see `error`. asking: too old to go out without being asked for.
+   * leaving: taken back, as soon as it is known that the server does not have it.
+   */
+  state: 'waiting' | 'failed' | 'asking' | 'leaving';
+  /** false: it never left this device. */
+  tried?: boolean;
   error?: ErrorBody;
   /** The newest message when this one was written: its place once it is not waiting any more. */
   afterSeq: number;
@@ -65,6 +70,14 @@ export class Outbox {
   /** Of files that are not sent yet, by `bytesKey`. `kept` resolves when storage has them, or cannot. */
   readonly #bytes = new Map<string, { bytes: Blob; kept: Promise<void> }>();
   readonly #uploads: Uploads;
+  /** Of each conversation that is being sent to: makes the next try come now. */
+  readonly #hurry = new Map<string, () => void>();
+  /** Who wants to know what became of one that was taken back here. */
+  readonly #leaving = new Map<string, (taken: Pending | undefined) => void>();
+  /** Those that an earlier life of this device took back, of which nobody waits to hear. */
+  readonly #orphans = new Set<string>();
+  /** Those about which the server is being asked. */
+  readonly #withdrawing = new Set<string>();
   /** Files that were gone when their message came, and are uploaded once more. */
   readonly #again = new Set<string>();
   #lastOrder = 0;
@@ -140,10 +153,15 @@ export class Outbox {
     this.#uploads.pump();
   }
 
-  /** Sends a failed or an old one after all, after what waits already. */
+  /** Sends a failed or an old one after all, after what waits already. One that waits is tried at once. */
   retry(clientId: string): void {
     const entry = this.#entries.get(clientId);
-    if (!entry || entry.state === 'waiting') return;
+    if (!entry || entry.state === 'leaving') return;
+    if (entry.state === 'waiting') {
+      this.#hurry.get(entry.conversationId)?.();
+      for (const wake of [...this.#sleeping]) wake();
+      return;
+    }
     this.#entries.delete(clientId);
     const { error: _, ...rest } = entry;
     this.#change({ ...rest, state: 'waiting', order: this.#nextOrder() });
@@ -151,7 +169,29 @@ export class Outbox {
     this.#pump(entry.conversationId);
   }
 
-  /** Gives one up. @returns It, so that its text can go back to the composer; undefined if it was stored meanwhile. */
+  /**
+   * Takes one back, so that its text can be gone on with. Of one that has left this device nobody here can say whether the
+   * server has it: it is asked, and either has it or never takes it. Until then, over restarts too, it stays in its place.
+   *
+   * @returns It, once it is sure that it is not sent; undefined if it was
+   */
+  cancel(clientId: string): Promise<Pending | undefined> {
+    const entry = this.#entries.get(clientId);
+    if (!entry || this.#stored.has(clientId)) return Promise.resolve(undefined);
+    const atServer = entry.tried !== false && entry.state !== 'failed' && (!entry.file || entry.file.state === 'stored');
+    if (!atServer) return Promise.resolve(this.discard(clientId));
+    if (entry.state !== 'leaving') this.#change({ ...entry, state: 'leaving' });
+    const before = this.#leaving.get(clientId);
+    return new Promise((resolve) => {
+      this.#leaving.set(clientId, (taken) => {
+        before?.(taken);
+        resolve(taken);
+      });
+      void this.#withdraw(clientId);
+    });
+  }
+
+  /** Gives one up that is not on its way. @returns It, so that its text can go back to the composer; undefined if it was stored meanwhile. */
   discard(clientId: string): Pending | undefined {
     const entry = this.#entries.get(clientId);
     if (!entry) return undefined;
@@ -175,6 +215,7 @@ export class Outbox {
           const kept = bytes.get(key);
           if (kept) this.#bytes.set(key, { bytes: kept, kept: Promise.resolve() });
         }
+        if (entry.state === 'leaving') this.#orphans.add(entry.clientId);
         const movedAt = Math.max(entry.addedAt, entry.file?.sentAt ?? 0);
         this.#keep(entry.state === 'waiting' && movedAt < tooOld ? { ...entry, state: 'asking' } : entry);
       }
@@ -187,7 +228,16 @@ export class Outbox {
   add(conversationId: string, body: { type: MessageType; text: string; file?: PendingFile }, bytes: Bytes = {}): Pending {
     const clientId = newClientId();
     this.#keepBytes(clientId, bytes);
-    const entry: Pending = { clientId, conversationId, ...body, addedAt: this.#clock.now(), state: 'waiting', afterSeq: this.#shownUpTo(conversationId), order: this.#nextOrder() };
+    const entry: Pending = {
+      clientId,
+      conversationId,
+      ...body,
+      addedAt: this.#clock.now(),
+      state: 'waiting',
+      tried: this.#call !== undefined,
+      afterSeq: this.#shownUpTo(conversationId),
+      order: this.#nextOrder(),
+    };
     this.#change(entry, bytes);
     // The page may be closed the next moment.
     void this.#journal.flush();
@@ -214,6 +264,7 @@ export class Outbox {
     const entry = this.#entries.get(clientId);
     if (!entry || this.#stored.has(clientId)) return false;
     this.#stored.set(clientId, message);
+    this.#left(clientId, undefined);
     this.#journal.put(`outbox/${clientId}`, undefined);
     this.show(message.conversationId, this.#shownUpTo(message.conversationId));
     return true;
@@ -268,7 +319,10 @@ export class Outbox {
   }
 
   #pumpAll(): void {
-    for (const { conversationId } of this.#entries.values()) this.#pump(conversationId);
+    for (const { clientId, conversationId, state } of this.#entries.values()) {
+      if (state === 'leaving') void this.#withdraw(clientId);
+      this.#pump(conversationId);
+    }
   }
 
   #pump(conversationId: string): void {
@@ -286,6 +340,8 @@ export class Outbox {
   async #sendAll(conversationId: string): Promise<void> {
     let attempt = 0;
     for (let entry = this.#next(conversationId); entry; entry = this.#next(conversationId)) {
+      // On disk before it leaves, that it left as well.
+      if (entry.tried === false) this.#change((entry = { ...entry, tried: true }));
       await this.#journal.flush();
       const call = this.#call;
       if (!call || !this.#leads) return;
@@ -294,15 +350,15 @@ export class Outbox {
       // What was called a picture is none that the server shows.
       const type = entry.type === 'image' && !file?.ref?.type.startsWith('image/') ? 'file' : entry.type;
       try {
-        const { message } = await call('message.send', { conversationId, clientId, type, text, ...(file?.ref && { fileId: file.ref.id }) });
-        this.#onSent(message);
-        this.stored(clientId, message);
-        this.#tell({ stored: message, clientId });
+        const { message } = await this.#unlessHurried(entry, call('message.send', { conversationId, clientId, type, text, ...(file?.ref && { fileId: file.ref.id }) }));
+        this.#confirm(clientId, message);
         attempt = 0;
       } catch (error) {
+        if (error === hurried) continue;
         const refused = error instanceof RequestError ? error : undefined;
         if (refused && !refused.retryable && refused.code !== 'unauthenticated') {
-          const current = this.#entries.get(clientId);
+          const found = this.#entries.get(clientId);
+          const current = found?.state === 'waiting' ? found : undefined;
           if (current && file && this.#bytes.has(clientId) && (refused.code === 'not_found' || refused.code === 'incomplete') && !this.#again.has(clientId))
             this.#uploadAgain(clientId);
           // A picture that cannot be shown in place still arrives.
@@ -319,6 +375,79 @@ export class Outbox {
         attempt += 1;
       }
     }
+  }
+
+  /** The answer, or `hurried` when somebody does not want to wait for it any longer. Coming after all, it counts. */
+  #unlessHurried({ clientId, conversationId }: Pending, answer: Promise<{ message: Message }>): Promise<{ message: Message }> {
+    return new Promise<{ message: Message }>((resolve, reject) => {
+      answer.then(resolve, reject);
+      this.#hurry.set(conversationId, () => {
+        answer.then(
+          ({ message }) => this.#confirm(clientId, message),
+          () => {},
+        );
+        reject(hurried);
+      });
+    }).finally(() => this.#hurry.delete(conversationId));
+  }
+
+  #confirm(clientId: string, message: Message): void {
+    this.#onSent(message);
+    this.stored(clientId, message);
+    this.#tell({ stored: message, clientId });
+  }
+
+  /** Asks the server about one that was taken back: here, or in an earlier life of this device. */
+  async #withdraw(clientId: string): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      const entry = this.#entries.get(clientId);
+      const call = this.#call;
+      const isOurs = this.#leaving.has(clientId) || (this.#orphans.has(clientId) && this.#leads);
+      if (!entry || entry.state !== 'leaving' || !call || !isOurs || this.#stored.has(clientId) || this.#withdrawing.has(clientId)) return;
+      this.#withdrawing.add(clientId);
+      await this.#journal.flush();
+      try {
+        const { message } = await call('message.withdraw', { conversationId: entry.conversationId, clientId });
+        this.#withdrawing.delete(clientId);
+        return message ? this.#confirm(clientId, message) : this.#gone(clientId);
+      } catch (error) {
+        this.#withdrawing.delete(clientId);
+        const refused = error instanceof RequestError ? error : undefined;
+        // Not in the conversation any more: nothing is taken from this person there.
+        if (refused?.code === 'not_a_member') return this.#gone(clientId);
+        if (refused && !refused.retryable && refused.code !== 'unauthenticated') return this.#stay(clientId);
+        if (this.#call !== call) continue;
+        await this.#pauseFor(refused ? retryAfter(refused, attempt, this.#random) : fullJitter(attempt, this.#random));
+      }
+    }
+  }
+
+  /** It is sure that the server never takes it. */
+  #gone(clientId: string): void {
+    const entry = this.#entries.get(clientId);
+    if (!entry || this.#stored.has(clientId)) return;
+    const { bytes } = this.#bytesOf(clientId);
+    const tell = this.#leaving.get(clientId);
+    this.#leaving.delete(clientId);
+    this.discard(clientId);
+    if (tell) return tell(entry);
+    // Who took it back is not there any more. Its text is not lost with them: it asks what is to become of it.
+    const anew = { ...entry, clientId: newClientId(), state: 'asking' as const, tried: false };
+    if (bytes) this.#keepBytes(anew.clientId, bytes);
+    this.#change(anew, bytes);
+  }
+
+  /** A server that cannot take anything back: it goes on as before. */
+  #stay(clientId: string): void {
+    const entry = this.#entries.get(clientId);
+    if (entry) this.#change({ ...entry, state: 'waiting' });
+    this.#left(clientId, undefined);
+    if (entry) this.#pump(entry.conversationId);
+  }
+
+  #left(clientId: string, taken: Pending | undefined): void {
+    this.#leaving.get(clientId)?.(taken);
+    this.#leaving.delete(clientId);
   }
 
   /** A new connection ends the pause. */
@@ -405,6 +534,8 @@ export class Outbox {
     this.#entries.delete(entry.clientId);
     this.#stored.delete(entry.clientId);
     this.#again.delete(entry.clientId);
+    this.#orphans.delete(entry.clientId);
+    this.#left(entry.clientId, undefined);
     for (const key of entry.file ? bytesKeys(entry.clientId) : []) {
       if (this.#bytes.delete(key)) void this.#journal.putBytes(key, undefined);
     }
@@ -414,3 +545,6 @@ export class Outbox {
 }
 
 const isUploading = (entry: Pending): entry is PendingWithFile => entry.state === 'waiting' && (entry.file?.state === 'waiting' || entry.file?.state === 'sending');
+
+/** Why a wait for an answer ended that did not come. */
+const hurried = new Error('hurried');

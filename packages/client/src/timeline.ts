@@ -344,7 +344,7 @@ export class Timeline {
     const items: TimelineItem[] = [];
     const shown = new Map<number, Message>();
     const pending = this.#outbox.pending(this.conversationId);
-    const placed = pending.filter((entry) => entry.state !== 'waiting').sort((a, b) => a.afterSeq - b.afterSeq || a.order - b.order);
+    const placed = pending.filter((entry) => !isLast(entry)).sort((a, b) => a.afterSeq - b.afterSeq || a.order - b.order);
     let next = placed.findIndex((entry) => entry.afterSeq >= this.#from - 1);
     if (next < 0) next = placed.length;
     // At the very beginning there is nothing they could come after.
@@ -356,7 +356,7 @@ export class Timeline {
       if (message && !this.#replica.store.get('hidden', message.id)) items.push(message);
     }
     this.#shown = shown;
-    if (this.#attached || this.#rejoins) items.push(...placed.slice(next), ...pending.filter((entry) => entry.state === 'waiting'));
+    if (this.#attached || this.#rejoins) items.push(...placed.slice(next), ...pending.filter(isLast));
     return items;
   }
 
@@ -395,3 +395,6 @@ export class Timeline {
     return loading.done;
   }
 }
+
+/** It would be the newest, were it stored now; others have their place where they were written. */
+const isLast = ({ state }: Pending): boolean => state === 'waiting' || state === 'leaving';

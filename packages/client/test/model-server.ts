@@ -41,6 +41,8 @@ export class ModelServer {
   lose: (push: Push) => boolean = () => false;
   /** Of each conversation: when one's own inbox last changed in what is read. */
   readonly readVersions = new Map<string, number>();
+  /** Client ids of mine under which nothing is taken. */
+  readonly withdrawn = new Set<string>();
   /** Connections are refused. */
   down = false;
   /** More changed entities than this are too old. */
@@ -201,7 +203,14 @@ export class ModelServer {
     'message.send': ({ conversationId, clientId, type, text }) => {
       const first = this.messages(conversationId).find((message) => message.clientId === clientId);
       if (!first) this.#requireFollowed(conversationStream(conversationId));
+      if (!first && this.withdrawn.has(clientId)) throw new RequestError('too_late');
       return { message: first ?? { ...this.say(conversationId, this.userId, text, clientId), type } };
+    },
+    'message.withdraw': ({ conversationId, clientId }) => {
+      this.#requireFollowed(conversationStream(conversationId));
+      const message = this.messages(conversationId).find((it) => it.clientId === clientId);
+      if (!message) this.withdrawn.add(clientId);
+      return message ? { message } : {};
     },
     'message.history': ({ conversationId, before, after, around: place, at, limit = 50 }) => {
       const all = this.messages(conversationId).sort((a, b) => a.seq - b.seq);

@@ -115,6 +115,8 @@ export const limits = {
   hiddenMessages: 5_000,
   /** Voice messages of one conversation that are known one by one to be heard; with more, all up to the oldest of them count as heard. */
   heardSeqs: 100,
+  /** Client ids of one person that are kept as taken back. */
+  withdrawn: 1_000,
   /** Signed-in devices of one person. */
   sessionsPerUser: 20,
   /** Devices of one person that get pushes. */

@@ -59,6 +59,12 @@ export const messageMethods = {
     result,
     { durable: true, rate: 'send' },
   ),
+  'message.withdraw': method(
+    'Takes back a send whose answer did not come: answers the message if it is stored; else from now on this clientId is refused, `too_late`.',
+    z.strictObject({ conversationId, clientId: f.clientId }),
+    z.object({ message: z.optional(message) }),
+    { rate: 'send' },
+  ),
   'message.edit': method('Changes the text of your own message.', z.strictObject({ messageId: f.id, text: f.messageText }), result, { durable: true }),
   'message.delete': method(
     'Recalls a message for everybody: your own within the time the server allows, anyone’s as an admin, in rooms also as an operator.',

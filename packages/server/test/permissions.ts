@@ -244,6 +244,7 @@ export const matrix: { [M in MethodName]: Row<Params<M>> } = {
     },
     mild,
   ),
+  'message.withdraw': toConversation(({ conversationId }) => ({ conversationId, clientId: unique('client-id') }), insiders, mild),
   'message.edit': toMessage(
     ({ messageId }) => ({ messageId, text: 'changed' }),
     {

@@ -17,18 +17,26 @@ export interface Draft {
   file?: FileRef;
 }
 
+/** In one statement, because it is asked at every message: there is no row under this client id, and none is to be. */
 const insertMessage = prepare((q, row: MessagesTable) =>
   q
     .insertInto('messages')
-    .values({ ...row })
+    .columns(columnsOf(row))
+    .expression(
+      q
+        .selectNoFrom((eb) => columnsOf(row).map((column) => eb.val(row[column]).as(column)))
+        .where(({ not, exists, selectFrom }) => not(exists(selectFrom('withdrawn').select('at').where('sender_id', '=', row.sender_id).where('client_id', '=', row.client_id)))),
+    )
     .onConflict((conflict) => conflict.columns(['sender_id', 'client_id']).doNothing())
     .returning('id'),
 );
 
+const columnsOf = (row: MessagesTable): (keyof MessagesTable)[] => Object.keys(row) as (keyof MessagesTable)[];
+
 /**
  * Writes the message that this commit appends and puts it into the push.
  *
- * @returns undefined when the sender has used this client id before; then nothing is written and the caller rolls back
+ * @returns undefined when the sender has used this client id before, or taken it back; then nothing is written and the caller rolls back
  */
 export async function append(c: Commit, draft: Draft): Promise<Message | undefined> {
   const stream = conversationStream(draft.conversationId);

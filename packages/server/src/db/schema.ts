@@ -15,6 +15,7 @@ export interface Schema {
   inbox: InboxTable;
   receipts: ReceiptsTable;
   messages: MessagesTable;
+  withdrawn: WithdrawnTable;
   settings: SettingsTable;
   security: SecurityTable;
   passkeys: PasskeysTable;
@@ -177,6 +178,13 @@ export interface MessagesTable {
   link_off: Flag;
   /** As what its file is listed in the conversation; null again once it is recalled. */
   shared: 'media' | 'files' | 'voice' | null;
+}
+
+/** Client ids under which nothing is taken: what was sent with them was taken back while it was on its way. */
+export interface WithdrawnTable {
+  sender_id: string;
+  client_id: string;
+  at: number;
 }
 
 /** Absent: the defaults of features/settings.ts. */

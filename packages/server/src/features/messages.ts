@@ -10,8 +10,9 @@ import type { Query } from '../db/db.ts';
 import type { MessagesTable } from '../db/schema.ts';
 
 const hourMs = 3_600_000;
+const withdrawnMs = 24 * hourMs;
 
-export const messages: Handlers<'message.send' | 'message.edit' | 'message.delete' | 'message.unlink' | 'message.history' | 'message.media'> = {
+export const messages: Handlers<'message.send' | 'message.withdraw' | 'message.edit' | 'message.delete' | 'message.unlink' | 'message.history' | 'message.media'> = {
   async 'message.send'(context, { conversationId, clientId, type, text, fileId }) {
     const { userId } = context;
     const withFile = type === 'image' || type === 'file' || type === 'voice';
@@ -29,7 +30,7 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
         if (message) return { message };
         // A repeated send is answered as the first was, even where the sender may no longer write.
         const first = await c.q.selectFrom('messages').selectAll().where('sender_id', '=', userId).where('client_id', '=', clientId).executeTakeFirst();
-        if (!first) throw refused ?? new Error(`client id ${clientId} is neither new nor known`);
+        if (!first) throw refused ?? new RequestError('too_late', { message: 'This message was taken back.' });
         if (first.conversation_id !== conversationId || (first.sent_hash !== null && first.sent_hash !== sentHash(type, text, fileId)))
           throw refused ?? new RequestError('client_id_reused');
         throw c.unchanged({ message: toMessage(first) });
@@ -40,6 +41,23 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
     offerLink(context.services, result.message);
     return result;
   },
+
+  // Under the lock of the stream: a send that is on its way comes before this and is found, or after it and is refused.
+  'message.withdraw': (context, { conversationId, clientId }) =>
+    context.commit([conversationStream(conversationId)], async (c) => {
+      const { userId } = context;
+      await requireMember(c.q, conversationId, userId);
+      const message = await c.q.selectFrom('messages').selectAll().where('sender_id', '=', userId).where('client_id', '=', clientId).executeTakeFirst();
+      if (message && message.conversation_id !== conversationId) throw new RequestError('client_id_reused');
+      if (message) throw c.unchanged({ message: toMessage(message) });
+      await c.q
+        .insertInto('withdrawn')
+        .values({ sender_id: userId, client_id: clientId, at: c.now })
+        .onConflict((conflict) => conflict.doNothing())
+        .execute();
+      await forgetWithdrawn(c, userId);
+      return {};
+    }),
 
   async 'message.edit'(context, { messageId, text }) {
     const result = await changeMessage(context, messageId, async (c, row, membership) => {
@@ -108,6 +126,16 @@ export const messages: Handlers<'message.send' | 'message.edit' | 'message.delet
     });
   },
 };
+
+/** What was on its way a day ago has arrived or never will; of one person no more are kept than a program in order ever takes back. */
+async function forgetWithdrawn(c: Commit, userId: string): Promise<void> {
+  const nth = await c.q.selectFrom('withdrawn').select('at').where('sender_id', '=', userId).orderBy('at', 'desc').offset(limits.withdrawn).limit(1).executeTakeFirst();
+  await c.q
+    .deleteFrom('withdrawn')
+    .where('sender_id', '=', userId)
+    .where('at', '<=', Math.max(nth?.at ?? 0, c.now - withdrawnMs))
+    .execute();
+}
 
 /** The reason for which this person may not write here, if any: thrown only once it is clear that this is no repetition. */
 async function mayWrite(q: Query, conversationId: string, userId: string): Promise<RequestError | undefined> {

@@ -300,6 +300,19 @@ const proofs: { [L in LimitName]: Proof } = {
     await anna.call('message.hide', { messageId: first.id });
     await expect(anna.call('message.hide', { messageId: second.id })).rejects.toMatchObject({ code: 'too_many', message: expect.stringContaining(String(limits.hiddenMessages)) });
   },
+  async withdrawn(place) {
+    const { anna, conversationId } = await place.direct();
+    const [first, second] = [unique('client-id'), unique('client-id')];
+    const withdraw = (clientId: string) => anna.call('message.withdraw', { conversationId, clientId });
+    const sent = (clientId: string) => refusal(place, anna.token, 'message.send', { conversationId, clientId, type: 'text', text: 'hello' });
+    await withdraw(first);
+    await place.rows.run(
+      `insert into withdrawn (sender_id, client_id, at) ${numbers(limits.withdrawn - 1)} select ?, '${unique('withdrawn')}-' || i, ${Date.now() + 1_000} from n`,
+      anna.id,
+    );
+    await withdraw(second);
+    expect([(await sent(second))?.code, await sent(first)]).toEqual(['too_late', undefined]);
+  },
   voiceMs: { by: 'packages/server/test/rules/voice.test.ts' },
   heardSeqs: { by: 'packages/server/test/rules/voice.test.ts' },
   sessionsPerUser: { by: 'packages/server/test/rules/sign-in.test.ts' },

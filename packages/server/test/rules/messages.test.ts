@@ -1,4 +1,4 @@
-import { type Message, type Result, limits } from '@kith/protocol';
+import { type Message, type RequestError, type Result, limits } from '@kith/protocol';
 import { describe, expect, test } from 'vitest';
 import { type Someone, clientId, engines, usePlace } from './place.ts';
 
@@ -74,6 +74,54 @@ describe.each(engines)('messages on %s', (engine) => {
     const after = await counts();
     expect(after.map(({ seq }) => seq)).toEqual(before.map(({ seq }) => seq));
     expect((await bert.call('message.history', { conversationId })).messages).toHaveLength(1);
+  });
+
+  test('[MS14] what is taken back before it was stored never is, whenever it still arrives', async () => {
+    const { anna, bert, conversationId, stream } = await place.direct();
+    const id = clientId();
+    const before = await place.head(stream);
+    expect(await anna.call('message.withdraw', { conversationId, clientId: id })).toEqual({});
+    expect(await anna.call('message.withdraw', { conversationId, clientId: id })).toEqual({});
+    expect(await place.head(stream)).toEqual(before);
+    for (const person of [anna, await place.device(anna)]) await expect(person.say(conversationId, 'late', id)).rejects.toMatchObject({ code: 'too_late' });
+    // Of that sender alone, and of that id.
+    await bert.say(conversationId, 'mine', id);
+    await anna.say(conversationId, 'another');
+    const { messages } = await anna.call('message.history', { conversationId });
+    expect(messages.map(({ text, seq }) => [seq, text])).toEqual([
+      [1, 'mine'],
+      [2, 'another'],
+    ]);
+  });
+
+  test('[MS14] what is stored is answered, and stays', async () => {
+    const { anna, conversationId } = await place.direct();
+    const id = clientId();
+    const message = await anna.say(conversationId, 'hello', id);
+    expect(await anna.call('message.withdraw', { conversationId, clientId: id })).toEqual({ message });
+    expect(await anna.say(conversationId, 'hello', id)).toEqual(message);
+    const { conversation } = await anna.call('conversation.create', { title: 'Club', memberIds: [] });
+    await expect(anna.call('message.withdraw', { conversationId: conversation.id, clientId: id })).rejects.toMatchObject({ code: 'client_id_reused' });
+  });
+
+  test('[MS14] a send and its withdrawal at the same moment end as one of the two', async () => {
+    const { anna, conversationId } = await place.direct();
+    const phone = await place.device(anna);
+    const ids = Array.from({ length: 20 }, clientId);
+    const outcomes = await Promise.all(
+      ids.map(async (id, n) => {
+        const send = () =>
+          anna.say(conversationId, 'hello', id).then(
+            ({ seq }) => seq,
+            (error: RequestError) => error.code,
+          );
+        const withdraw = () => phone.call('message.withdraw', { conversationId, clientId: id }).then(({ message }) => message?.seq ?? 'too_late');
+        return Promise.all(n % 2 ? [send(), withdraw()] : [withdraw(), send()]);
+      }),
+    );
+    for (const [one, other] of outcomes) expect(one).toBe(other);
+    const { messages } = await anna.call('message.history', { conversationId });
+    expect(messages).toHaveLength(outcomes.filter(([outcome]) => outcome !== 'too_late').length);
   });
 
   test('[MS3] seqs are 1, 2, 3 … without holes in the order of the commits, however many send at once', async () => {

@@ -1,7 +1,8 @@
-import type { TimelineItem } from '@kith/client';
+import type { Client, TimelineItem } from '@kith/client';
 import type { Message } from '@kith/protocol';
 import { isEmojiText } from '@kith/protocol';
 import { onScopeDispose, ref, shallowRef } from 'vue';
+import { t } from '../i18n.ts';
 import { problemText } from './useProblem.ts';
 import { useClient } from './useClient.ts';
 import { useToast } from './useToast.ts';
@@ -49,9 +50,12 @@ export function useTimeline(conversationId: string) {
     },
     /** Tells the others that one types. */
     typing: () => client.setTyping(conversationId),
-    retry: (clientId: string) => client.outbox.retry(clientId),
-    /** @returns What it said, for going on with it. */
-    discard: (clientId: string) => client.outbox.discard(clientId)?.text,
+    retry(clientId: string) {
+      client.retryNow();
+      client.outbox.retry(clientId);
+    },
+    /** @returns What it said, for going on with it, once it is sure that it was not sent. */
+    cancel: (clientId: string) => takeBack(client, clientId),
     async recall({ id, text }: Message) {
       // Before the call: the push that empties the message may come ahead of the reply.
       keepText(id, text);
@@ -73,6 +77,15 @@ export function useTimeline(conversationId: string) {
     /** What one's own recalled message said, for writing it anew; known only where it was recalled, until reload. */
     recalledText: (messageId: string) => recalledTexts.get(messageId),
   };
+}
+
+/** Takes back what waits; what was sent all the same stays, and one is told. */
+export async function takeBack({ outbox }: Client, clientId: string): Promise<string | undefined> {
+  // A second click on the same button.
+  if (outbox.pending().some((entry) => entry.clientId === clientId && entry.state === 'leaving')) return undefined;
+  const taken = await outbox.cancel(clientId);
+  if (!taken) useToast().showToast(t('message.wasSent'));
+  return taken?.text;
 }
 
 /** At most what a person recalls in one sitting. */

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { Person } from '../packages/server/test/harness.ts';
-import { Site, type Someone, bubble, field, log, password, patient, say, untilHidden } from './people.ts';
+import { Site, type Someone, bubble, field, log, password, patient, say, seriousProblems, untilHidden } from './people.ts';
 
 let site: Site;
 let noor: Person;
@@ -186,6 +186,55 @@ test('[OF10] a text without an answer for 10 s can be tried at once, or taken ba
     .waitFor();
   const { messages } = await site.server.call('message.history', { conversationId: id }, person.token);
   expect(messages.map(({ text }) => text)).toEqual(['', 'line 1', 'on my way', 'the end']);
+});
+
+test('[RP10] a stranger is reported from the bar over what they began; operators find it, see what was said when they ask for it, and settle it', async () => {
+  const { server } = site;
+  const code = await server.running.core.setupLink();
+  const page = await site.openBrowser();
+  await page.goto(`/setup#${code}`);
+  await page.getByLabel('Name of this site').fill('Lindenhof');
+  await page.getByLabel('Your name').fill('Lin');
+  await page.getByLabel('User name').fill('operator');
+  await page.getByLabel('Password').fill(password);
+  await page.getByRole('button', { name: 'Make the account' }).click();
+  await page.getByRole('navigation', { name: 'Main' }).waitFor();
+  await expect.poll(() => page.title(), patient).toContain('Lindenhof');
+
+  const [mei, eve] = await Promise.all(['Mei', 'Eve'].map((name) => server.register(undefined, { name, password })));
+  const { conversation } = await server.call('conversation.create', { title: 'Cheap watches', memberIds: [mei!.id] }, eve!.token);
+  await server.call('message.send', { conversationId: conversation.id, clientId: 'cheap-watches', type: 'text', text: 'Buy <b>two</b>!' }, eve!.token);
+  const one = await site.enter(mei!, { path: `/c/${conversation.id}` });
+  await one.page.locator('.stranger').getByRole('button', { name: 'Report' }).click();
+  const dialog = one.page.getByRole('dialog', { name: 'Report Eve' });
+  await dialog.getByLabel('Unwanted advertising').check();
+  await dialog.getByLabel('In your words, if you like').fill('Never seen her.');
+  await dialog.getByRole('button', { name: 'Report' }).click();
+  await untilHidden(dialog);
+  await one.page.getByRole('status').getByText('Reported.').waitFor();
+
+  await page.getByRole('link', { name: 'Settings' }).click();
+  await page.getByRole('link', { name: /Reports/ }).click();
+  const report = page.locator('.report').filter({ hasText: 'Never seen her.' });
+  await report.getByText('Unwanted advertising').waitFor();
+  expect(await report.getByText('Buy <b>two</b>!').isVisible()).toBe(false);
+  await report.getByText('Show the last message').click();
+  await report.getByText('Buy <b>two</b>!').waitFor();
+  expect(await seriousProblems(page)).toEqual([]);
+  await report.getByRole('button', { name: 'Settle' }).click();
+  await untilHidden(report);
+  await page.getByRole('button', { name: 'Settled' }).click();
+  await report.waitFor();
+
+  await page.getByRole('link', { name: 'About this site' }).click();
+  await page.getByLabel('Name', { exact: true }).fill('Lindenhof 4');
+  await page.getByRole('button', { name: 'Save' }).click();
+  await expect.poll(() => page.title(), patient).toContain('Lindenhof 4');
+  const visitor = await site.openBrowser();
+  await visitor.goto('/signin');
+  await visitor.getByRole('heading', { name: 'Lindenhof 4' }).waitFor();
+  expect(await visitor.title()).toBe('Lindenhof 4');
+  expect(((await (await fetch(`${server.url}/manifest.webmanifest`)).json()) as { name: string }).name).toBe('Lindenhof 4');
 });
 
 test('[NB19] no page broke the content security policy, threw, or asked another origin for anything', () => {

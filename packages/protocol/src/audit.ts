@@ -26,6 +26,7 @@ export const auditEvents = [
   'message.deleted',
   'password.changed',
   'retention.changed',
+  'report.settled',
   'server.started',
   'server.stopped',
   'session.ended',

@@ -17,6 +17,7 @@ import type { auditEntry } from './audit.ts';
 import type { EntityOf } from './entities.ts';
 import type { pushPayload } from './push.ts';
 import type { Params, Result } from './registry.ts';
+import type { report } from './reports.ts';
 
 export type User = EntityOf<'user'>;
 export type Session = EntityOf<'session'>;
@@ -35,5 +36,6 @@ export type Message = EntityOf<'message'>;
 export type FileRef = NonNullable<Message['file']>;
 export type Profile = Result<'user.get'>['user'];
 export type PushPayload = z.infer<typeof pushPayload>;
+export type Report = z.infer<typeof report>;
 export type AuditEntry = z.infer<typeof auditEntry>;
 export type AuditEvent = AuditEntry['event'];

@@ -117,6 +117,12 @@ export const limits = {
   heardSeqs: 100,
   /** Client ids of one person that are kept as taken back. */
   withdrawn: 1_000,
+  /** Reports of one person that are open. */
+  openReports: 20,
+  /** Messages that go with one report, the UTF-16 units of each, and how many reports are answered at once. */
+  reportedMessages: 20,
+  reportedText: 1_000,
+  reportsPage: 10,
   /** Signed-in devices of one person. */
   sessionsPerUser: 20,
   /** Devices of one person that get pushes. */

@@ -16,8 +16,10 @@ import type { Method } from './method.ts';
 import { presenceMethods, presenceSignals } from './presence.ts';
 import { pushMethods } from './push.ts';
 import { readMethods } from './reads.ts';
+import { reportMethods } from './reports.ts';
 import { roomMethods, roomSignals } from './rooms.ts';
 import { settingsMethods } from './settings.ts';
+import { siteMethods } from './site.ts';
 import { syncMethods } from './sync.ts';
 import { typingMethods, typingSignals } from './typing.ts';
 import { userMethods } from './users.ts';
@@ -44,6 +46,8 @@ export const methods = {
   ...presenceMethods,
   ...settingsMethods,
   ...pushMethods,
+  ...reportMethods,
+  ...siteMethods,
   ...announcementMethods,
   ...adminMethods,
   ...auditMethods,

@@ -84,12 +84,12 @@ export const options = {
     shown: 'open on loopback, else invite',
     meaning: 'Who may make an account: anyone, people with an invite, nobody (codes of before do not count then).',
   }),
-  siteName: text({
+  siteName: optionalText({
     env: 'KITH_SITE_NAME',
     flag: 'site-name',
     unit: '1 to 64 characters',
-    default: 'Kith',
-    meaning: 'What the sign-in page and the installed client call this server.',
+    shown: 'as its operator named it, else Kith',
+    meaning: 'What the sign-in page and the installed client call this server. Set here, nobody can change it there.',
     read: readSiteName,
   }),
   directory: choice(['exact', 'prefix'], {

@@ -106,7 +106,7 @@ async function start({ config, unknownVariables }: CommandLine, welcome = ''): P
   }
   stopOnSignal(server, log);
   log.info({ url: server.url, port: server.port, version, registration: config.registration }, 'listening');
-  print(`\n  ${config.siteName} is at ${server.url}\n${welcome === '' ? '' : `\n${welcome}`}`);
+  print(`\n  ${config.siteName ?? 'Kith'} is at ${server.url}\n${welcome === '' ? '' : `\n${welcome}`}`);
   const code = await server.core.setupLink();
   if (code !== undefined) print(`  Make the operator's account, within an hour: ${server.url}/setup#${code}\n`);
   if (config.registration !== 'open') print(`  People join ${config.registration === 'invite' ? 'by invitation' : 'not at all'} (KITH_REGISTRATION).\n`);

@@ -320,6 +320,14 @@ export const matrix: { [M in MethodName]: Row<Params<M>> } = {
   'push.check': anyway(() => ({}), 'ok'),
 
   'settings.update': anyway(() => ({ typing: false }), 'ok', mild),
+  'report.send': toConversation(({ conversationId, bystander }) => ({ conversationId, userId: bystander.id, reason: 'spam' }), {
+    group: inGroup('ok'),
+    direct: bothSides('not_found'),
+    own: 'not_found',
+  }),
+  'admin.reports': anyway(() => ({}), operators('ok')),
+  'admin.settle': anyway(() => ({ reportId: 'none' }), operators('not_found')),
+  'site.rename': anyway(() => ({ name: unique('Site') }), operators('ok')),
   'announcement.send': anyway(() => ({ text: 'Hear me' }), operators('ok'), mild),
   'admin.invite': anyway(() => ({}), operators('ok')),
   'admin.audit': anyway(() => ({}), operators('ok')),

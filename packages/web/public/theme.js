@@ -5,6 +5,7 @@
   try {
     theme = localStorage.getItem('kith.theme');
     language = localStorage.getItem('kith.language');
+    document.title = localStorage.getItem('kith.site') || document.title;
   } catch {
     // Storage may be closed to us; the system's choice then stands.
   }

@@ -69,6 +69,7 @@ export const router = createRouter({
             ['devices', () => import('./views/SettingsDevices.vue')],
             ['site', () => import('./views/SettingsSite.vue')],
             ['audit', () => import('./views/SettingsAudit.vue')],
+            ['reports', () => import('./views/SettingsReports.vue')],
           ] as const
         ).map(([page, view]): RouteRecordRaw => ({
           path: `settings/${page}`,

@@ -95,6 +95,7 @@ class WorkerCore implements Core {
   started: Core['started'] = (version) => this.#call<void>('started', version);
   note: Core['note'] = (notes) => this.#call<void>('note', notes);
   blocked: Core['blocked'] = (limit, ip) => this.#call<void>('blocked', limit, ip);
+  siteName: Core['siteName'] = () => this.#call<string>('siteName');
   tidy: Core['tidy'] = () => this.#call<boolean>('tidy');
   nextExport: Core['nextExport'] = () => this.#call<ExportJob | undefined>('nextExport');
   exportPart: Core['exportPart'] = (job, place) => this.#call<ExportPart | undefined>('exportPart', job, place);

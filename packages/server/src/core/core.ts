@@ -38,6 +38,9 @@ export interface Core {
    */
   setupLink(): Promise<string | undefined>;
 
+  /** What this server is called. */
+  siteName(): Promise<string>;
+
   /** The upload of this person that may go on. `undefined`: there is none of this id, or it is somebody else's, or sent. */
   findUpload(who: Identity, fileId: string): Promise<Upload | undefined>;
 

@@ -4,6 +4,7 @@ import type { DeletionsTable } from '../db/schema.ts';
 import { record } from './audit.ts';
 import { emptiedAtOnce, emptyMessages } from './empty-messages.ts';
 import { readFriend, readUser } from './entities.ts';
+import { forgetReports } from './reports.ts';
 import { showChanged } from './shown.ts';
 import type { Commit, Log } from './streams.ts';
 
@@ -134,6 +135,8 @@ async function purgeRows(q: Query, userId: string, now: number): Promise<void> {
     'exports',
   ] as const)
     await q.deleteFrom(table).where('user_id', '=', userId).execute();
+  await q.deleteFrom('withdrawn').where('sender_id', '=', userId).execute();
+  await forgetReports(q, userId);
   await q.updateTable('invites').set({ created_by: null }).where('created_by', '=', userId).execute();
   await q.updateTable('files').set({ state: 'dropped', expires_at: now }).where('owner_id', '=', userId).where('expires_at', 'is not', null).execute();
   // What others go on having keeps its bytes, and loses the name under which it was known to its owner's devices.

@@ -14,6 +14,7 @@ import type { Answer, Caller, Core, ExportJob, ExportPart, FileToServe, Identity
 import { exportDone, exportPart, nextExport } from './exports.ts';
 import { DiskReserve } from './disk-reserve.ts';
 import { dropUpload, fileStored, findFile, findUpload, forgetFiles, forgetOriginals, originals, unusedFiles } from './files.ts';
+import { readSiteName } from './site-name.ts';
 import { linkFound, linkWanted, reserveLinkPicture } from './links.ts';
 import { Online } from './online.ts';
 import { Passwords } from './passwords.ts';
@@ -236,6 +237,10 @@ class LocalCore implements Core {
 
   blocked(limit: string, ip: string): Promise<void> {
     return this.#track(this.#services.blocks.tell(limit, ip));
+  }
+
+  siteName(): Promise<string> {
+    return this.#track(this.#services.db.read((q) => readSiteName(q, this.#services.config)));
   }
 
   tidy(): Promise<boolean> {

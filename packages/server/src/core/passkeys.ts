@@ -4,6 +4,7 @@ import type { PasskeysTable } from '../db/schema.ts';
 import type { Context } from './context.ts';
 import { securityChanged } from './factors.ts';
 import type { Commit } from './streams.ts';
+import { readSiteName } from './site-name.ts';
 
 /** EdDSA, ES256 and RS256: what authenticators have. */
 const algorithms = [-8, -7, -257];
@@ -27,13 +28,14 @@ const challenge = (context: Context, what: 'show' | 'make') => new Uint8Array(Bu
 export async function beginPasskey(context: Context): Promise<{ challenge: string }> {
   const { userId } = context;
   const { id: rpID } = requireRelyingParty(context);
-  const [user, known] = await context.read(async (q) => [
+  const [rpName, user, known] = await context.read(async (q) => [
+    await readSiteName(q, context.config),
     await q.selectFrom('users').select(['handle', 'name']).where('id', '=', userId).executeTakeFirstOrThrow(),
     await q.selectFrom('passkeys').select('credential_id').where('user_id', '=', userId).execute(),
   ]);
   if (known.length >= limits.passkeysPerUser) throw new RequestError('too_many', { limit: 'passkeysPerUser' });
   return (await library()).generateRegistrationOptions({
-    rpName: context.config.siteName,
+    rpName,
     rpID,
     userName: user.handle ?? user.name,
     userDisplayName: user.name,

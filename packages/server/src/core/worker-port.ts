@@ -12,6 +12,7 @@ export type AsyncCall =
   | 'heads'
   | 'sweepSessions'
   | 'setupLink'
+  | 'siteName'
   | 'findUpload'
   | 'fileStored'
   | 'dropUpload'

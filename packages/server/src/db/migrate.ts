@@ -12,6 +12,8 @@ import * as heard from './migrations/0009_heard.ts';
 import * as links from './migrations/0010_links.ts';
 import * as shared from './migrations/0013_shared.ts';
 import * as markedUnread from './migrations/0014_marked_unread.ts';
+import * as reports from './migrations/0014_reports.ts';
+import * as site from './migrations/0014_site.ts';
 import * as withdrawn from './migrations/0014_withdrawn.ts';
 import * as factors from './migrations/0015_factors.ts';
 import * as ledger from './migrations/0016_ledger.ts';
@@ -30,6 +32,8 @@ const migrations = {
   '0010_links': links,
   '0013_shared': shared,
   '0014_marked_unread': markedUnread,
+  '0014_reports': reports,
+  '0014_site': site,
   '0014_withdrawn': withdrawn,
   '0015_factors': factors,
   '0016_ledger': ledger,

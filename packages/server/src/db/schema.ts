@@ -16,6 +16,8 @@ export interface Schema {
   receipts: ReceiptsTable;
   messages: MessagesTable;
   withdrawn: WithdrawnTable;
+  reports: ReportsTable;
+  site: SiteTable;
   settings: SettingsTable;
   security: SecurityTable;
   passkeys: PasskeysTable;
@@ -185,6 +187,29 @@ export interface WithdrawnTable {
   sender_id: string;
   client_id: string;
   at: number;
+}
+
+/** What somebody told the operators of somebody else. */
+export interface ReportsTable {
+  id: string;
+  from_id: string;
+  about_id: string;
+  conversation_id: string;
+  reason: 'spam' | 'abuse' | 'impersonation' | 'other';
+  note: string;
+  /** JSON: the latest messages of the conversation then, and the names of who wrote them, as the wire shows both. */
+  messages: string;
+  names: string;
+  created_at: number;
+  settled: Flag;
+  settled_at: number | null;
+  settled_by: string | null;
+}
+
+/** What the operators decided about the site itself: its `name`. */
+export interface SiteTable {
+  name: string;
+  value: string;
 }
 
 /** Absent: the defaults of features/settings.ts. */

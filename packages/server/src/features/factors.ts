@@ -5,6 +5,7 @@ import { dropRecoveryCodesUnlessNeeded, firstRecoveryCodes, hasFactor, makeRecov
 import { askForPasskey, beginPasskey, madePasskey } from '../core/passkeys.ts';
 import type { Commit } from '../core/streams.ts';
 import { fromBase32, stepOf, toBase32 } from '../core/totp.ts';
+import { readSiteName } from '../core/site-name.ts';
 
 /** Milliseconds between the secret of an app and its first code. */
 const beginMs = 1_800_000;
@@ -15,7 +16,7 @@ export const factors: Handlers<
   async 'app.begin'(context) {
     const handle = await requireAccount(context);
     const secret = toBase32(randomBytes(20));
-    const site = encodeURIComponent(context.config.siteName);
+    const site = encodeURIComponent(await context.read((q) => readSiteName(q, context.config)));
     const uri = `otpauth://totp/${site}:${encodeURIComponent(handle)}?secret=${secret}&issuer=${site}`;
     return { secret, uri, ticket: context.services.tickets.seal(appOf(context, secret), beginMs) };
   },

@@ -15,8 +15,10 @@ import { messages } from './messages.ts';
 import { presence } from './presence.ts';
 import { push } from './push.ts';
 import { reads } from './reads.ts';
+import { reports } from './reports.ts';
 import { rooms } from './rooms.ts';
 import { settings } from './settings.ts';
+import { site } from './site.ts';
 import { sync } from './sync.ts';
 import { typing } from './typing.ts';
 import { users } from './users.ts';
@@ -43,6 +45,8 @@ export const handlers: Handlers = {
   ...presence,
   ...settings,
   ...push,
+  ...reports,
+  ...site,
   ...announcements,
   ...admin,
   ...audit,

@@ -29,6 +29,7 @@ describe('what anybody may ask', () => {
     const answer = await server.http('GET', '/api/server');
     expect(answer.json()).toEqual({
       name: 'The Office',
+      nameFixed: true,
       version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
       registration: 'open',
       guests: true,

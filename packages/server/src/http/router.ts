@@ -121,7 +121,8 @@ export async function openRouter(parts: Parts): Promise<Router> {
       .header('cache-control', 'no-store')
       .header('content-security-policy', apiPolicy)
       .send({
-        name: config.siteName,
+        name: await parts.core.siteName(),
+        nameFixed: config.siteName !== undefined,
         version: parts.version,
         registration: config.registration,
         guests: config.registration === 'open',
@@ -149,7 +150,7 @@ export async function openRouter(parts: Parts): Promise<Router> {
       .headers({ ...plain, upgrade: 'websocket', connection: 'Upgrade' })
       .send('Connect with a WebSocket.\n'),
   );
-  await addStatic(app, { doorkeeper, siteName: config.siteName, ...(parts.webFolder !== undefined && { folder: parts.webFolder }) });
+  await addStatic(app, { doorkeeper, siteName: () => parts.core.siteName(), ...(parts.webFolder !== undefined && { folder: parts.webFolder }) });
 
   const idle = (withinMs: number): Promise<void> =>
     new Promise((resolve) => {

@@ -13,7 +13,10 @@ export const webFolder = join(import.meta.dirname, '../../../web/dist');
  * The web client: files of the build by their names, and for every other path that looks like a page the one page there
  * is. The client's router knows the rest.
  */
-export async function addStatic(app: FastifyInstance, { doorkeeper, siteName, folder = webFolder }: { doorkeeper: Doorkeeper; siteName: string; folder?: string }): Promise<void> {
+export async function addStatic(
+  app: FastifyInstance,
+  { doorkeeper, siteName, folder = webFolder }: { doorkeeper: Doorkeeper; siteName: () => Promise<string>; folder?: string },
+): Promise<void> {
   // What the build lays beside a file, `.br` and `.gz`, is sent in its place to who can read it.
   await app.register(fastifyStatic, { root: folder, serve: false, suppressWarning: true, cacheControl: false, preCompressed: true, dotfiles: 'deny', index: false });
 
@@ -41,7 +44,8 @@ export async function addStatic(app: FastifyInstance, { doorkeeper, siteName, fo
       reply.callNotFound();
       return reply;
     }
-    const text = JSON.stringify({ ...(JSON.parse(file) as object), name: siteName, short_name: siteName });
+    const name = await siteName();
+    const text = JSON.stringify({ ...(JSON.parse(file) as object), name, short_name: name });
     return reply.header('cache-control', 'no-cache').type('application/manifest+json').send(text);
   };
 

@@ -118,6 +118,11 @@ describe.each(engines)('deleted accounts on %s', (engine) => {
       }
       await anna.call('draft.set', { conversationId: id, base: 0, text: `${canary} half a thought` });
     }
+    // What somebody else reported of somebody else, where they spoke.
+    const cleo = await place.person('cleo');
+    const { conversation: club } = await bert.call('conversation.create', { title: 'Club', memberIds: [anna.id, cleo.id] });
+    await anna.say(club.id, `${canary} is here`);
+    await bert.call('report.send', { conversationId: club.id, userId: cleo.id, reason: 'abuse' });
     const picture = await place.server.upload(anna, await photo().jpeg().toBuffer(), { name: `${canary}.jpg` });
     const file = await place.server.upload(anna, Buffer.from(`${canary} inside`), { name: `${canary}.txt` });
     for (const [type, fileId] of [['image', picture.id] as const, ['file', file.id] as const])
@@ -172,6 +177,8 @@ describe.each(engines)('deleted accounts on %s', (engine) => {
     await bert.call('friend.remark', { userId: anna.id, remark: 'the alto' });
     await anna.call('settings.update', { typing: false });
     await anna.call('read.mark', { conversationId, seq: 1 });
+    await anna.call('message.withdraw', { conversationId, clientId: clientId() });
+    for (const [from, about] of [[anna, bert] as const, [bert, anna] as const]) await from.call('report.send', { conversationId, userId: about.id, reason: 'spam' });
     await remove(anna, 'erase');
     time += 14 * dayMs;
     await tidyAll();

@@ -300,6 +300,25 @@ const proofs: { [L in LimitName]: Proof } = {
     await anna.call('message.hide', { messageId: first.id });
     await expect(anna.call('message.hide', { messageId: second.id })).rejects.toMatchObject({ code: 'too_many', message: expect.stringContaining(String(limits.hiddenMessages)) });
   },
+  async openReports(place) {
+    const { anna, bert, conversationId } = await place.direct();
+    await place.rows.run(
+      `insert into reports (id, from_id, about_id, conversation_id, reason, note, messages, names, created_at, settled)
+      ${numbers(limits.openReports - 1)} select '${unique('report')}-' || i, ?, 'nobody', 'nowhere', 'spam', '', '[]', '{}', 0, 0 from n`,
+      anna.id,
+    );
+    const report = (userId: string, where: string) => refusal(place, anna.token, 'report.send', { conversationId: where, userId, reason: 'spam' });
+    expect(await report(bert.id, conversationId)).toBeUndefined();
+    const { conversation } = await anna.call('conversation.create', { title: 'Club', memberIds: [bert.id] });
+    expect(await report(bert.id, conversation.id)).toMatchObject({ code: 'too_many' });
+  },
+  reportedMessages: { by: 'packages/server/test/rules/reports.test.ts' },
+  reportedText: { by: 'packages/server/test/rules/reports.test.ts' },
+  async reportsPage(place) {
+    const operator = await place.operator();
+    const ask = (limit: number) => refusal(place, operator.token, 'admin.reports', { limit });
+    expect([await ask(limits.reportsPage), (await ask(limits.reportsPage + 1))?.code]).toEqual([undefined, 'bad_request']);
+  },
   async withdrawn(place) {
     const { anna, conversationId } = await place.direct();
     const [first, second] = [unique('client-id'), unique('client-id')];

@@ -2,6 +2,8 @@ import { ref } from 'vue';
 
 export interface ServerInfo {
   name: string;
+  /** The configuration says so, and nobody can change it here. */
+  nameFixed: boolean;
   registration: 'open' | 'invite' | 'closed';
   guests: boolean;
   /** Hours for which one may edit and recall one's own message. */
@@ -19,6 +21,9 @@ export interface ServerInfo {
 
 const server = ref<ServerInfo>();
 const failed = ref(false);
+/** As this browser last heard of it: a start shows it before the network answers. */
+const nameKey = 'kith.site';
+const siteName = ref(localStorage.getItem(nameKey) ?? 'Kith');
 let loading: Promise<void> | undefined;
 
 /** Asked twice at once, it is one request. */
@@ -30,6 +35,8 @@ async function ask(): Promise<void> {
     if (!answer.ok) throw new Error(`GET /api/server answered ${answer.status}`);
     server.value = (await answer.json()) as ServerInfo;
     failed.value = false;
+    siteName.value = server.value.name;
+    localStorage.setItem(nameKey, server.value.name);
   } catch {
     failed.value = true;
   }
@@ -38,5 +45,5 @@ async function ask(): Promise<void> {
 /** What the server says of itself before anyone signs in. */
 export function useServer() {
   if (!server.value) void load();
-  return { server, failed, reload: load };
+  return { server, siteName, failed, reload: load };
 }

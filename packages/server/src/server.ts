@@ -41,6 +41,8 @@ export interface RunningServer {
 
 /** What tests put in the place of the real parts. */
 export interface Overrides {
+  /** What this node is called among others. Default: a new name. */
+  node?: string;
   broker?: Broker;
   /** The gateway's time. */
   clock?: Clock;
@@ -73,14 +75,16 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
   const config = withoutPreviewsBehindProxy(given, overrides.env ?? process.env, log);
   const metrics = openMetrics({ process: config.metricsPort !== 0 });
   const blobs = await openBlobs(config, { log, metrics });
+  const node = overrides.node ?? randomUUID();
   const opened = await openCore({
     config,
+    node,
     ...(overrides.engine && { engine: overrides.engine }),
     ...(overrides.now && { clock: overrides.now }),
     onFault: ({ id, method, error }) => log.error({ err: error, id, method }, 'a request failed'),
   });
   const core = overrides.wrapCore?.(opened) ?? opened;
-  const broker = overrides.broker ?? (await openBroker(config, { log, metrics }).catch(closeAndThrow(opened)));
+  const broker = overrides.broker ?? (await openBroker(config, node, { log, metrics }).catch(closeAndThrow(opened)));
   let closing: Promise<void> | undefined;
   const doorkeeper = openDoorkeeper(config);
   const pictures = openPictures({ log });
@@ -158,10 +162,10 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
 }
 
 /** @throws BrokerError: NATS refuses us. Only the one in use is loaded. */
-async function openBroker({ nats, natsCa, natsCreds }: Config, parts: { log: Log; metrics: Metrics }): Promise<Broker> {
+async function openBroker({ nats, natsCa, natsCreds }: Config, node: string, parts: { log: Log; metrics: Metrics }): Promise<Broker> {
   if (nats === undefined) return openLocalBroker();
   const { openNats } = await import('./broker/nats.ts');
-  return openNats({ url: nats, ca: natsCa, creds: natsCreds, node: randomUUID() }, parts);
+  return openNats({ url: nats, ca: natsCa, creds: natsCreds, node }, parts);
 }
 
 const closeAndThrow =

@@ -1,10 +1,11 @@
-import type { Push, StreamId } from '@kith/protocol';
-import { closeCodes } from '@kith/protocol';
+import { type Push, type SignalOf, type StreamId, closeCodes } from '@kith/protocol';
+import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import type { Broker } from '../src/broker/broker.ts';
 import { openNats } from '../src/broker/nats.ts';
 import type { Core } from '../src/core/core.ts';
 import { openLog } from '../src/log.ts';
+import { type Clock, realClock } from '../src/gateway/clock.ts';
 import { openMetrics } from '../src/metrics.ts';
 import { type Person, type TestClient, type TestServer, coreWith, startTestServer } from './harness.ts';
 import { type TestNats, findNatsServer, startNats } from './nats.ts';
@@ -20,6 +21,8 @@ interface Node {
   holdHeads(on: boolean): void;
 }
 
+/** Nodes say that they are there when a test says so. */
+const clock: Clock = { ...realClock, every: (ms, turn) => (ms === 5_000 ? { stop() {} } : realClock.every(ms, turn)) };
 const parts = { log: openLog({ logLevel: 'silent' }), metrics: openMetrics() };
 const missing = findNatsServer() === undefined;
 if (missing) console.warn('NOT RUN: several nodes need nats-server on PATH, or apt-get');
@@ -31,17 +34,20 @@ describe.skipIf(missing)('several nodes', () => {
   let nats: TestNats;
   let wire: Proxy;
   let database: TestDatabase;
+  let rows: pg.Client;
   let nodes: [Node, Node, Node];
   let ann: Person;
   let bob: Person;
   let cara: Person;
   let names = 0;
+  /** By how much it is later than it is, at all nodes. Milliseconds. */
+  let later = 0;
 
-  const start = async (name: string): Promise<Node> => {
+  const start = async (name: string, offlineGraceMs = 0): Promise<Node> => {
     const broker = await openNats({ url: `nats://127.0.0.1:${wire.port}`, node: name }, parts);
     let held: PromiseWithResolvers<void> | undefined;
     const wrapCore = (core: Core): Core => coreWith(core, { heads: async (streams) => (await held?.promise, core.heads(streams)) });
-    const server = await startTestServer({ broker, wrapCore, config: { database: database.url, offlineGraceMs: 0 } });
+    const server = await startTestServer({ node: name, broker, wrapCore, clock, now: () => Date.now() + later, config: { database: database.url, offlineGraceMs } });
     const holdHeads = (on: boolean): void => {
       held?.resolve();
       held = on ? Promise.withResolvers() : undefined;
@@ -53,6 +59,8 @@ describe.skipIf(missing)('several nodes', () => {
     nats = await startNats();
     wire = await openProxy(() => nats.port);
     database = await createTestDatabase();
+    rows = new pg.Client(database.url);
+    await rows.connect();
     nodes = await Promise.all([start('one'), start('two'), start('three')]);
     [ann, bob, cara] = (await Promise.all(['ann', 'bob', 'cara'].map((name) => nodes[0].server.register(name)))) as [Person, Person, Person];
     await nodes[0].server.befriend(ann, bob, cara);
@@ -61,6 +69,7 @@ describe.skipIf(missing)('several nodes', () => {
     await Promise.all(nodes.map(({ server }) => server.close()));
     await wire.close();
     await nats.close();
+    await rows.end();
     await database.drop();
   });
 
@@ -80,6 +89,8 @@ describe.skipIf(missing)('several nodes', () => {
   /** By a push, or, where one was lost or is doubted, by the heads. */
   const hears = (client: TestClient, stream: StreamId, version: number) =>
     client.next((frame) => ('stream' in frame && frame.stream === stream && frame.version === version) || ('heads' in frame && frame.heads[stream] === version));
+
+  const onlineRows = async ({ id }: Person): Promise<number> => (await rows.query('select 1 from online where user_id = $1', [id])).rows.length;
 
   test('[ND1] people on different nodes get every message once, in the one order of its conversation', async () => {
     const clients = await connectAll();
@@ -189,5 +200,121 @@ describe.skipIf(missing)('several nodes', () => {
     await say(a, id, 'secret too');
     await b.settle();
     expect(JSON.stringify(b.frames)).not.toContain('secret');
+  });
+
+  // ── Who is there ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  const beat = (at: number): Promise<string[]> => nodes[at]!.server.running.core.beat();
+  /** Word that the person came, or went. What is on its way from before may be the opposite. */
+  const hearsOf = (client: TestClient, person: Person, online: boolean) =>
+    client.signal(({ signal, data }) => signal === 'presence' && data.userId === person.id && data.online === online);
+  const isOnline = async (client: TestClient, person: Person) => (await client.call('presence.watch', { userIds: [person.id] })).presence[0]!.online;
+  const toldOf = (client: TestClient, person: Person): boolean[] =>
+    client.frames.flatMap((frame) => ('signal' in frame && frame.signal === 'presence' && frame.data.userId === person.id ? [frame.data.online] : []));
+
+  test('[ND8] somebody is online from their first connection to any node to the last, and everybody who watches is told once', async () => {
+    const a = await nodes[0].server.connect(ann);
+    const c = await nodes[2].server.connect(cara);
+    await expect.poll(async () => [await isOnline(a, bob), await isOnline(c, bob)]).toEqual([false, false]);
+    const first = await nodes[1].server.connect(bob);
+    for (const client of [a, c]) await hearsOf(client, bob, true);
+    expect(await isOnline(a, bob)).toBe(true);
+    const second = await nodes[2].server.connect(bob);
+    await expect.poll(() => onlineRows(bob)).toBe(2);
+    await first.close();
+    await expect.poll(() => onlineRows(bob)).toBe(1);
+    expect(await isOnline(a, bob)).toBe(true);
+    await second.close();
+    for (const client of [a, c]) {
+      await hearsOf(client, bob, false);
+      const told = toldOf(client, bob);
+      expect(told.slice(told.indexOf(true))).toEqual([true, false]);
+    }
+    await Promise.all([a.close(), c.close()]);
+  });
+
+  test('[ND9] the people of a node that died go offline when it has missed six beats, the others do not, and a node that was only taken for dead enters its people anew', async () => {
+    const [a, b] = await connectAll();
+    await expect.poll(() => isOnline(a, bob)).toBe(true);
+    // All beat but the second: the third stays, and whoever is first buries.
+    await beat(1);
+    for (let turn = 0; turn < 6; turn++) await Promise.all([beat(0), beat(2)]);
+    expect(await isOnline(a, bob)).toBe(true);
+    await Promise.all([beat(0), beat(2)]);
+    await hearsOf(a, bob, false);
+    expect([await isOnline(a, bob), await isOnline(a, cara)]).toEqual([false, true]);
+    expect(await beat(0)).toEqual(['three']);
+    await beat(1);
+    await hearsOf(a, bob, true);
+    expect((await beat(0)).sort()).toEqual(['three', 'two']);
+    expect(toldOf(a, cara)).toEqual([]);
+    await b.settle();
+  });
+
+  test('[ND9] while nobody can count, nobody dies; a node that stops in order leaves its people for a moment', async () => {
+    const a = await nodes[0].server.connect(ann);
+    onTestFinished(async () => void (await a.close()));
+    const fourth = await start('four', 60_000);
+    await expect.poll(() => isOnline(a, bob)).toBe(false);
+    const b = await fourth.server.connect(bob);
+    await hearsOf(a, bob, true);
+    const before = toldOf(a, bob);
+    await beat(0);
+    await fourth.server.running.close();
+    await b.closed;
+    expect(await beat(0)).not.toContain('four');
+    expect(await isOnline(a, bob)).toBe(true);
+    // Back at another node before anybody noticed.
+    const again = await nodes[1].server.connect(bob);
+    await expect.poll(() => onlineRows(bob)).toBe(2);
+    for (let turn = 0; turn < 4; turn++) await Promise.all([beat(0), beat(1), beat(2)]);
+    expect(await onlineRows(bob)).toBe(1);
+    expect(toldOf(a, bob)).toEqual(before);
+    await again.close();
+    await hearsOf(a, bob, false);
+    await fourth.server.close();
+  });
+
+  test('[ND10] a room knows who is there on any node, and tells once of who came and who left', async () => {
+    const { rooms } = await nodes[0].server.call('room.list', {}, ann.token);
+    const lobby = rooms[0]!.conversation.id;
+    const clients = await connectAll();
+    const [a, b, c] = clients;
+    await a.call('room.join', { conversationId: lobby });
+    await a.call('room.online', { conversationId: lobby });
+    const told = { joined: new Set<string>(), left: new Set<string>() };
+    const isTold = async (which: 'joined' | 'left', ...people: Person[]): Promise<void> => {
+      while (!people.every(({ id }) => told[which].has(id))) {
+        const { data } = (await a.signal(({ signal }) => signal === 'room.online')) as { data: SignalOf<'room.online'> };
+        for (const { id } of data.joined) told.joined.add(id);
+        for (const id of data.left) told.left.add(id);
+      }
+    };
+    for (const client of [b, c]) await client.call('room.join', { conversationId: lobby });
+    await isTold('joined', bob, cara);
+    expect((await a.call('room.online', { conversationId: lobby })).count).toBe(3);
+    expect((await a.call('room.list', {})).rooms[0]).toMatchObject({ online: 3 });
+    await b.call('conversation.leave', { conversationId: lobby });
+    await c.close();
+    await isTold('left', bob, cara);
+    expect((await a.call('room.online', { conversationId: lobby })).users.map(({ id }) => id)).toEqual([ann.id]);
+  });
+
+  test('[ND11] a session that is connected to one node is in use for all of them, however long', async () => {
+    const kept = await nodes[1].server.login(bob);
+    const client = await nodes[1].server.connect(kept);
+    const left = await nodes[0].server.login(bob);
+    const day = 86_400_000;
+    onTestFinished(() => void (later = 0));
+    for (const days of [16, 32]) {
+      later = days * day;
+      // Its own node is the one that knows.
+      await nodes[1].server.running.core.sweepSessions();
+      await nodes[0].server.running.core.sweepSessions();
+    }
+    await client.settle();
+    expect((await nodes[0].server.post('session.list', {}, kept)).status).toBe(200);
+    expect((await nodes[0].server.post('session.list', {}, left)).error).toBe('unauthenticated');
+    await client.close();
   });
 });

@@ -309,6 +309,9 @@ const manyRows: [table: string, columns: string, count: number, values: string][
   ],
   ['file_usage', 'owner_id, bytes', 4_000, `'user ' || i, 1`],
   ['invites', 'code_hash, uses_left, expires_at', 2_000, `'hash ' || i, 1, 4102444800000 + i`],
+  ['online', 'node_id, user_id', 4_000, `'node ' || (i % 4), 'user ' || i`],
+  ['presence', 'user_id, nodes', 4_000, `'user ' || i, 1`],
+  ['tries', 'key, points, waits_until, expires_at', 4_000, `'key ' || i, 1, 0, 4102444800000 + i`],
   ['spent_tokens', 'hash, expires_at', 2_000, `'hash ' || i, 4102444800000 + i`],
 ];
 

@@ -7,6 +7,7 @@ import { type Note, record } from './audit.ts';
 import type { BlockNotes } from './block-notes.ts';
 import type { Online } from './online.ts';
 import type { Passwords } from './passwords.ts';
+import type { Presence } from './presence.ts';
 import type { PushSender } from './push-sender.ts';
 import type { RoomsOnline } from './rooms-online.ts';
 import type { SignInLimits } from './sign-in-limits.ts';
@@ -17,6 +18,7 @@ import type { Tickets } from './tickets.ts';
 export interface Services extends Log {
   config: Config;
   online: Online;
+  presence: Presence;
   roomsOnline: RoomsOnline;
   passwords: Passwords;
   signInLimits: SignInLimits;

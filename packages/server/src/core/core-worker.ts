@@ -81,6 +81,7 @@ class WorkerCore implements Core {
   topics: Core['topics'] = (who) => this.#call<Topic[] | undefined>('topics', who);
   watchable: Core['watchable'] = (who, topics) => this.#call<Topic[]>('watchable', who, topics);
   heads: Core['heads'] = (streams) => this.#call<Record<string, number>>('heads', streams);
+  beat: Core['beat'] = () => this.#call<string[]>('beat');
   sweepSessions: Core['sweepSessions'] = () => this.#call<undefined>('sweepSessions');
   setupLink: Core['setupLink'] = () => this.#call<string | undefined>('setupLink');
   findUpload: Core['findUpload'] = (who, fileId) => this.#call<Upload | undefined>('findUpload', who, fileId);

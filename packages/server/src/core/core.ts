@@ -29,6 +29,9 @@ export interface Core {
   /** Those of these presence topics that this person may follow now. */
   watchable(who: Identity, topics: Topic[]): Promise<Topic[]>;
 
+  /** Once in five seconds: says that this node is there, and takes out the people of those that are no more. @returns the other nodes */
+  beat(): Promise<string[]>;
+
   /** Ends the sessions that are over by age, and with them their connections. Once in a heartbeat. */
   sweepSessions(): Promise<void>;
 

@@ -20,6 +20,7 @@ import { Online } from './online.ts';
 import { Passwords } from './passwords.ts';
 import { makePlaces } from './places.ts';
 import { tellPresence } from './presence-topics.ts';
+import { type Change, Presence } from './presence.ts';
 import { openVapidKeys } from './push-devices.ts';
 import { requireConfirmed } from './proof.ts';
 import { PushSender } from './push-sender.ts';
@@ -47,12 +48,16 @@ export interface CoreOptions {
   /** Milliseconds since 1970. */
   now: () => number;
   onFault: (fault: Fault) => void;
+  /** What this node is called among others. */
+  node?: string;
 }
 
 /** The core in this thread, on an open database. */
-export async function startCore({ config, db, now, onFault }: CoreOptions): Promise<Core> {
-  const core = new LocalCore(config, db, now, { vapid: await openVapidKeys(db), ticketKey: await openTicketKey(db) }, onFault);
+export async function startCore(options: CoreOptions): Promise<Core> {
+  const { db, now } = options;
+  const core = new LocalCore(options, { vapid: await openVapidKeys(db), ticketKey: await openTicketKey(db) });
   await makePlaces({ db, now, publish: () => {} });
+  await core.begin();
   await core.lookAtDisk();
   return core;
 }
@@ -70,53 +75,62 @@ class LocalCore implements Core {
   readonly #ages: SessionAges;
   readonly #disk: DiskReserve;
   readonly #tidiness: Tidiness;
-  readonly #telling = new Map<string, Promise<void>>();
   readonly #looking: NodeJS.Timeout | undefined;
   #publish: (publications: Publication[]) => void = () => {};
   #link: (link: SentLink) => void = () => {};
   #fatal: (error: Error) => void = () => {};
 
-  constructor(config: Config, db: Database, now: () => number, { vapid, ticketKey }: Keys, onFault: (fault: Fault) => void) {
+  constructor({ config, db, now, onFault, node = randomUUID() }: CoreOptions, { vapid, ticketKey }: Keys) {
     const online = new Online(config.offlineGraceMs);
     const log = { db, now, publish: (publications: Publication[]) => this.#publish(publications) };
-    const roomsOnline = new RoomsOnline({ ...log, online });
+    const presence = new Presence({
+      db,
+      online,
+      node,
+      alone: config.database === 'sqlite',
+      onChange: (changes) => this.#track(this.#presenceChanged(changes)),
+      onFault: (error) => this.#presenceFailed(error),
+    });
+    const roomsOnline = new RoomsOnline({ ...log, presence });
     const passwords = new Passwords({ memory: config.passwordMemory, passes: config.passwordPasses });
-    const signInLimits = new SignInLimits({ on: config.rateLimits, registrationsPerHour: config.registrationsPerHour });
+    const signInLimits = new SignInLimits({ db, now, on: config.rateLimits, registrationsPerHour: config.registrationsPerHour });
     const tickets = new Tickets(ticketKey, { db, now });
-    const push = new PushSender({ db, now, config, vapid, onFault: (error) => this.#report('push', error) });
-    this.#services = { ...log, config, online, roomsOnline, passwords, signInLimits, tickets, push, blocks: new BlockNotes(log), linkSent: (link) => this.#link(link) };
+    const push = new PushSender({ db, now, presence, config, vapid, onFault: (error) => this.#report('push', error) });
+    const blocks = new BlockNotes(log);
+    this.#services = { ...log, config, online, presence, roomsOnline, passwords, signInLimits, tickets, push, blocks, linkSent: (link) => this.#link(link) };
     this.#ages = new SessionAges(log, config);
     // What a database server has left is its own to say.
     this.#disk = new DiskReserve(config.data, config.database === 'sqlite' ? config.diskReserve : 0);
     this.#tidiness = new Tidiness(this.#services);
     this.#onFault = onFault;
     if (config.database === 'sqlite') this.#looking = setInterval(() => void this.#look(), lookMs).unref();
-    online.onChange((userId, isOnline) => {
-      const told = Promise.all([this.#presenceChanged(userId, isOnline, now()), roomsOnline.changed(userId, isOnline)]);
-      void this.#track(told).catch((error: unknown) => this.#report('presence', error));
-    });
   }
 
   lookAtDisk(): Promise<void> {
     return this.#disk.look();
   }
 
-  /** One person's changes one after the other: of two that overtake each other the last would be the wrong one. */
-  #presenceChanged(userId: string, online: boolean, at: number): Promise<void> {
-    const before = this.#telling.get(userId) ?? Promise.resolve();
-    const told = before.then(() => this.#tellPresence(userId, online, at));
-    const settled = told
-      .catch(() => {})
-      .then(() => {
-        if (this.#telling.get(userId) === settled) this.#telling.delete(userId);
-      });
-    this.#telling.set(userId, settled);
-    return told;
+  begin(): Promise<void> {
+    return this.#services.presence.begin();
   }
 
-  async #tellPresence(userId: string, online: boolean, at: number): Promise<void> {
-    await tellPresence(this.#services, userId, online, at);
-    if (!online) await this.#services.db.write([], (q) => q.updateTable('users').set({ last_seen_at: at }).where('id', '=', userId).execute());
+  beat(): Promise<string[]> {
+    return this.#track(this.#services.presence.beat());
+  }
+
+  async #presenceChanged(changes: Change[]): Promise<void> {
+    const { db, now, roomsOnline } = this.#services;
+    const at = now();
+    await tellPresence(this.#services, changes, at);
+    await roomsOnline.changed(changes);
+    const gone = changes.flatMap(({ userId, online }) => (online ? [] : [userId]));
+    if (gone.length > 0) await db.write([], (q) => q.updateTable('users').set({ last_seen_at: at }).where('id', 'in', gone).execute());
+  }
+
+  /** A database that is away is no fault, and what could not be written is written later. */
+  #presenceFailed(error: unknown): void {
+    if (error instanceof CommitUnknown && error.fatal) this.#fatal(error);
+    else if (!(error instanceof RequestError || error instanceof CommitUnknown)) this.#report('presence', error);
   }
 
   handle(caller: Caller, frame: string): Promise<Answer> {
@@ -178,7 +192,7 @@ class LocalCore implements Core {
   }
 
   sweepSessions(): Promise<void> {
-    return this.#track(this.#ages.sweep());
+    return this.#track(this.#ages.sweep().then(() => this.#services.signInLimits.sweep()));
   }
 
   setupLink(): Promise<string | undefined> {
@@ -320,6 +334,7 @@ class LocalCore implements Core {
   async close(): Promise<void> {
     clearInterval(this.#looking);
     this.#services.online.close();
+    await this.#services.presence.close();
     this.#services.roomsOnline.close();
     this.#disk.close();
     // First: a test of a push may be what somebody waits for.

@@ -19,8 +19,8 @@ export class Online {
     return this.#connections.has(userId);
   }
 
-  among(userIds: Iterable<string>): string[] {
-    return [...userIds].filter((userId) => this.#connections.has(userId));
+  all(): string[] {
+    return [...this.#connections.keys()];
   }
 
   connected(userId: string): void {

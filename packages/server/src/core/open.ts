@@ -11,6 +11,8 @@ export interface OpenOptions {
   /** Milliseconds since 1970. Only in this thread; a worker has its own clock. */
   clock?: () => number;
   onFault?: (fault: Fault) => void;
+  /** What this node is called among others. Only in this thread. */
+  node?: string;
 }
 
 /**
@@ -18,9 +20,9 @@ export interface OpenOptions {
  *
  * @throws DatabaseError
  */
-export async function openCore({ config, engine, clock, onFault = () => {} }: OpenOptions): Promise<Core> {
+export async function openCore({ config, engine, clock, onFault = () => {}, node }: OpenOptions): Promise<Core> {
   const beside = engine ?? (config.database === 'sqlite' && !clock ? 'worker' : 'direct');
   if (beside === 'worker') return openWorkerCore(config, onFault);
   const db = await openDatabase(config);
-  return startCore({ config, db, now: clock ?? Date.now, onFault });
+  return startCore({ config, db, now: clock ?? Date.now, onFault, ...(node !== undefined && { node }) });
 }

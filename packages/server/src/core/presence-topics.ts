@@ -1,5 +1,6 @@
 import type { Services } from './context.ts';
 import { type Topic, encodeSignal } from './core.ts';
+import type { Change } from './presence.ts';
 import { readSettings } from './privacy.ts';
 
 /** Followed by friends. */
@@ -11,15 +12,19 @@ export const sharedTopic = (userId: string): Topic => `presence:${userId}/shared
 export const sharedPerson = (topic: Topic): string | undefined => /^presence:(.+)\/shared$/.exec(topic)?.[1];
 
 /**
- * Tells those who watch somebody, as far as that person lets them.
+ * Tells those who watch these people, as far as each lets them.
  *
  * @param at  When they came or went.
  */
-export async function tellPresence(services: Services, userId: string, online: boolean, at = services.now()): Promise<void> {
-  const { presence } = (await services.db.read((q) => readSettings(q, [userId]))).get(userId)!;
-  const frame = encodeSignal({ signal: 'presence', data: { userId, online, lastSeenAt: at } });
-  const topics = presence === 'everyone' ? [friendsTopic(userId), sharedTopic(userId)] : presence === 'friends' ? [friendsTopic(userId)] : [];
-  services.publish(topics.map((topic) => ({ kind: 'signal', topic, frame })));
+export async function tellPresence(services: Services, changes: Change[], at = services.now()): Promise<void> {
+  const userIds = changes.map(({ userId }) => userId);
+  const settings = await services.db.read((q) => readSettings(q, userIds));
+  for (const { userId, online } of changes) {
+    const { presence } = settings.get(userId)!;
+    const frame = encodeSignal({ signal: 'presence', data: { userId, online, lastSeenAt: at } });
+    const topics = presence === 'everyone' ? [friendsTopic(userId), sharedTopic(userId)] : presence === 'friends' ? [friendsTopic(userId)] : [];
+    services.publish(topics.map((topic) => ({ kind: 'signal', topic, frame })));
+  }
 }
 
 /** The person has become less visible: those who may not see them any more see them leave, and hear nothing from then on. */

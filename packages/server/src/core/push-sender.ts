@@ -6,6 +6,7 @@ import type { PushSubscriptionsTable } from '../db/schema.ts';
 import type { Identity } from './core.ts';
 import { claim, devicesToTell, findDevice, forgetTold, giveBack, recordAnswer, toldDevices } from './push-devices.ts';
 import { findNews, findWithdrawal } from './push-news.ts';
+import type { Presence } from './presence.ts';
 import { type PushAnswer, isPushEndpoint, postPush } from './push-services.ts';
 import { type VapidKeys, encryptPush, vapidAuthorization } from './web-push.ts';
 
@@ -49,6 +50,7 @@ interface PushOptions {
   now: () => number;
   config: Config;
   vapid: VapidKeys;
+  presence: Presence;
   onFault: (error: unknown) => void;
 }
 
@@ -134,18 +136,19 @@ export class PushSender {
   }
 
   async #fanOut(conversationId: string): Promise<void> {
-    const { db, now, config } = this.#options;
+    const { db, now, config, presence } = this.#options;
     const { from, to } = this.#gathering.get(conversationId)!;
     this.#gathering.delete(conversationId);
     const began = performance.now();
     let next: string | undefined = '';
     while (next !== undefined) {
       const page = await devicesToTell(db, { conversationId, seq: to, now: now(), from: next });
+      const elsewhere = await presence.elsewhere(page.devices.map(({ userId }) => userId));
       for (const { sessionId, userId } of page.devices) {
         const lane = this.#lane(sessionId, userId, conversationId);
         if (!lane) return;
         // Who is there reads it there; if they do not, they are told after all.
-        const wait = this.#connected.has(userId) ? config.pushDelayMs : 0;
+        const wait = this.#connected.has(userId) || elsewhere.has(userId) ? config.pushDelayMs : 0;
         lane.news = { from: Math.min(from, lane.news?.from ?? from), at: lane.news?.at ?? performance.now() + wait };
         this.#schedule(lane);
       }

@@ -19,33 +19,52 @@ const isIdle = (session: Ages, bounds: Bounds, now: number): boolean => now - se
 /** Has nobody used this session for so long, or is it so old, that it is over? */
 export const isOver = (session: Ages, bounds: Bounds, now: number): boolean => isOld(session, bounds, now) || isIdle(session, bounds, now);
 
+interface Used {
+  userId: string;
+  connections: number;
+  /** When its use was last written down, or is as good as that. */
+  since: number;
+}
+
 /** Ends sessions that are over. One with a connection is in use, however long ago it was opened. */
 export class SessionAges {
   readonly #log: Log;
   readonly #bounds: Bounds;
-  readonly #connections = new Map<string, number>();
+  readonly #connected = new Map<string, Used>();
 
   constructor(log: Log, bounds: Bounds) {
     this.#log = log;
     this.#bounds = bounds;
   }
 
-  connected({ sessionId }: Identity): void {
-    this.#connections.set(sessionId, (this.#connections.get(sessionId) ?? 0) + 1);
+  connected({ sessionId, userId }: Identity): void {
+    const used = this.#connected.get(sessionId);
+    if (used) used.connections += 1;
+    else this.#connected.set(sessionId, { userId, connections: 1, since: this.#log.now() });
   }
 
   disconnected({ sessionId }: Identity): void {
-    const left = (this.#connections.get(sessionId) ?? 0) - 1;
-    if (left > 0) this.#connections.set(sessionId, left);
-    else this.#connections.delete(sessionId);
+    const used = this.#connected.get(sessionId);
+    if (used && (used.connections -= 1) === 0) this.#connected.delete(sessionId);
   }
 
   async sweep(): Promise<void> {
     const now = this.#log.now();
+    await this.#useConnected(now);
     const usedBefore = now - this.#bounds.sessionIdleDays * dayMs;
     const madeBefore = now - this.#bounds.sessionMaxDays * dayMs;
     await this.#each((q) => openSessions(q).where('used_at', '<', usedBefore).orderBy('used_at').limit(atOnce).execute(), now);
     await this.#each((q) => openSessions(q).where('created_at', '<', madeBefore).orderBy('created_at').limit(atOnce).execute(), now);
+  }
+
+  /** Other nodes know nothing of these connections: for them it has to be written down in time that a session is in use. */
+  async #useConnected(now: number): Promise<void> {
+    const writtenBefore = now - (this.#bounds.sessionIdleDays * dayMs) / 2;
+    for (const [sessionId, used] of this.#connected) {
+      if (used.since > writtenBefore) continue;
+      await touchSession(this.#log, sessionId, used.userId, now);
+      used.since = now;
+    }
   }
 
   /** Whatever is found is ended or used, so that it is not found again. */
@@ -55,7 +74,7 @@ export class SessionAges {
   }
 
   async #endOrUse({ id, user_id: userId, ...ages }: SessionsTable, now: number): Promise<void> {
-    if (this.#connections.has(id) && !isOld(ages, this.#bounds, now)) return touchSession(this.#log, id, userId, now);
+    if (this.#connected.has(id) && !isOld(ages, this.#bounds, now)) return touchSession(this.#log, id, userId, now);
     await commit(this.#log, [userStream(userId)], async (c) => {
       const row = await openSessions(c.q).where('id', '=', id).executeTakeFirst();
       // Used again, or ended, since it was found.

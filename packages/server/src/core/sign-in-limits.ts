@@ -1,67 +1,128 @@
+import { createHash } from 'node:crypto';
 import { RequestError, type SetBound } from '@kith/protocol';
-import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
+import type { Database, Query } from '../db/db.ts';
 
 /** Failed sign-ins to one account that cost nothing; then 1, 2, 4 … seconds of waiting, up to a quarter of an hour. */
 const freeFailures = 5;
-const longestWaitS = 900;
+const longestWaitMs = 900_000;
 /** Failed sign-ins from one address in a quarter of an hour. */
 const failuresPerAddress = 30;
+const accountMs = 86_400_000;
+const addressMs = 900_000;
+const registrationMs = 3_600_000;
 
-/** Limits on guessing passwords and on making accounts. They fail closed: what they cannot count is refused. */
+interface Options {
+  db: Database;
+  now: () => number;
+  on: boolean;
+  registrationsPerHour: number;
+}
+
+interface Tries {
+  points: number;
+  waits_until: number;
+  expires_at: number;
+}
+
+/**
+ * Limits on guessing passwords and on making accounts, the same for all nodes and over a restart: they are counted in the database.
+ * What cannot be counted is refused. Whom or which address a row is about can be recomputed, but not read.
+ */
 export class SignInLimits {
-  readonly #on: boolean;
-  readonly #accounts = new RateLimiterMemory({ keyPrefix: 'account', points: 1_000, duration: 86_400 });
-  readonly #addresses = new RateLimiterMemory({ keyPrefix: 'address', points: failuresPerAddress, duration: longestWaitS });
-  readonly #registrations: RateLimiterMemory;
-  /** Until when an account waits; entries end with the limiter's own. */
-  readonly #waits = new RateLimiterMemory({ keyPrefix: 'wait', points: 1, duration: longestWaitS });
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #options: Options;
 
-  constructor(options: { on: boolean; registrationsPerHour: number }) {
-    this.#on = options.on;
-    this.#registrations = new RateLimiterMemory({ keyPrefix: 'registration', points: options.registrationsPerHour, duration: 3_600 });
+  constructor(options: Options) {
+    this.#options = options;
   }
 
   /**
    * Counts a try, before the password is looked at: as a failure, until `succeeded` takes that back. So of many guesses
-   * made at once no more are heard than of those made one by one.
+   * made at once, at however many nodes, no more are heard than of those made one by one.
    *
-   * @throws rate_limited
+   * @throws rate_limited, busy
    */
-  requireMayTry(handle: string, ip: string): Promise<void> {
-    if (!this.#on) return Promise.resolve();
-    // One after the other: nobody may look between another's look and count.
-    const turn = this.#last.then(() => this.#try(handle, ip));
-    this.#last = turn.catch(() => {});
-    return turn;
-  }
-
-  async #try(handle: string, ip: string): Promise<void> {
-    const wait = await this.#waits.get(handle);
-    if (wait && wait.remainingPoints <= 0) throw tooMany(wait, 'signIn');
-    const address = await this.#addresses.get(ip);
-    if (address && address.remainingPoints <= 0) throw tooMany(address, 'signIn');
-    await this.#addresses.penalty(ip);
-    const { consumedPoints } = await this.#accounts.penalty(handle);
-    const over = consumedPoints - freeFailures;
-    if (over > 0) await this.#waits.block(handle, Math.min(longestWaitS, 2 ** (over - 1)));
+  async requireMayTry(handle: string, ip: string): Promise<void> {
+    const { db, on, now } = this.#options;
+    if (!on) return;
+    const [account, address] = [keyOf('account', handle), keyOf('address', ip)];
+    const at = now();
+    await db.write([account, address], async (q) => {
+      const tried = await count(q, account, accountMs, at);
+      if (tried.waits_until > at) throw tooMany(tried.waits_until - at, 'signIn');
+      const from = await count(q, address, addressMs, at);
+      if (from.points > failuresPerAddress) throw tooMany(from.expires_at - at, 'signIn');
+      const over = tried.points - freeFailures;
+      if (over > 0)
+        await q
+          .updateTable('tries')
+          .set({ waits_until: at + Math.min(longestWaitMs, 1_000 * 2 ** (over - 1)) })
+          .where('key', '=', account)
+          .execute();
+    });
   }
 
   async succeeded(handle: string, ip: string): Promise<void> {
-    if (!this.#on) return;
-    await Promise.all([this.#accounts.delete(handle), this.#waits.delete(handle), this.#addresses.reward(ip)]);
+    const { db, on } = this.#options;
+    if (!on) return;
+    const [account, address] = [keyOf('account', handle), keyOf('address', ip)];
+    await db.write([account, address], async (q) => {
+      await q.deleteFrom('tries').where('key', '=', account).execute();
+      await q
+        .updateTable('tries')
+        .set((eb) => ({ points: eb('points', '-', 1) }))
+        .where('key', '=', address)
+        .where('points', '>', 0)
+        .execute();
+    });
   }
 
-  /** @throws rate_limited */
+  /** @throws rate_limited, busy */
   async requireMayRegister(ip: string): Promise<void> {
-    if (!this.#on) return;
-    try {
-      await this.#registrations.consume(ip);
-    } catch (error) {
-      if (error instanceof RateLimiterRes) throw tooMany(error, 'registration');
-      throw error;
-    }
+    const { db, on, now, registrationsPerHour } = this.#options;
+    if (!on) return;
+    const key = keyOf('registration', ip);
+    const at = now();
+    await db.write([key], async (q) => {
+      const made = await count(q, key, registrationMs, at);
+      if (made.points > registrationsPerHour) throw tooMany(made.expires_at - at, 'registration');
+    });
+  }
+
+  /** Forgets what is over. */
+  async sweep(): Promise<void> {
+    const { db, now } = this.#options;
+    const at = now();
+    const over = await db.read((q) => q.selectFrom('tries').select('key').where('expires_at', '<=', at).limit(1).executeTakeFirst());
+    if (over) await db.write([], (q) => q.deleteFrom('tries').where('expires_at', '<=', at).execute());
   }
 }
 
-const tooMany = (state: RateLimiterRes, limit: SetBound): RequestError => new RequestError('rate_limited', { limit, retryAfterMs: Math.max(1_000, state.msBeforeNext) });
+/** One more, and the row is locked: whoever else counts here waits for the end of this transaction. */
+async function count(q: Query, key: string, windowMs: number, now: number): Promise<Tries> {
+  return q
+    .insertInto('tries')
+    .values({ key, points: 1, waits_until: 0, expires_at: now + windowMs })
+    .onConflict((conflict) =>
+      conflict.column('key').doUpdateSet((eb) => ({
+        points: eb
+          .case()
+          .when('tries.expires_at', '<=', now)
+          .then(1)
+          .else(eb('tries.points', '+', 1))
+          .end(),
+        waits_until: eb.case().when('tries.expires_at', '<=', now).then(0).else(eb.ref('tries.waits_until')).end(),
+        expires_at: eb
+          .case()
+          .when('tries.expires_at', '<=', now)
+          .then(now + windowMs)
+          .else(eb.ref('tries.expires_at'))
+          .end(),
+      })),
+    )
+    .returning(['points', 'waits_until', 'expires_at'])
+    .executeTakeFirstOrThrow();
+}
+
+const keyOf = (kind: string, value: string): string => createHash('sha256').update(`${kind}\n${value}`).digest('base64url');
+
+const tooMany = (ms: number, limit: SetBound): RequestError => new RequestError('rate_limited', { limit, retryAfterMs: Math.max(1_000, ms) });

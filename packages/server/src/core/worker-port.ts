@@ -10,6 +10,7 @@ export type AsyncCall =
   | 'topics'
   | 'watchable'
   | 'heads'
+  | 'beat'
   | 'sweepSessions'
   | 'setupLink'
   | 'siteName'

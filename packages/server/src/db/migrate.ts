@@ -17,6 +17,7 @@ import * as site from './migrations/0014_site.ts';
 import * as withdrawn from './migrations/0014_withdrawn.ts';
 import * as factors from './migrations/0015_factors.ts';
 import * as ledger from './migrations/0016_ledger.ts';
+import * as nodes from './migrations/0017_nodes.ts';
 
 /** In the order they run. A released one is never changed. */
 const migrations = {
@@ -37,6 +38,7 @@ const migrations = {
   '0014_withdrawn': withdrawn,
   '0015_factors': factors,
   '0016_ledger': ledger,
+  '0017_nodes': nodes,
 };
 
 /** @throws DatabaseError when a migration fails, or the database was made by a newer program */

@@ -7,6 +7,10 @@ import type { Generated } from 'kysely';
  */
 export interface Schema {
   streams: StreamsTable;
+  nodes: NodesTable;
+  online: OnlineTable;
+  presence: PresenceTable;
+  tries: TriesTable;
   users: UsersTable;
   sessions: SessionsTable;
   friends: FriendsTable;
@@ -49,6 +53,33 @@ export interface StreamsTable {
   seq: number;
   /** Time of the newest message; shown times never go back behind it. */
   at: number;
+}
+
+/** The processes on this database. */
+export interface NodesTable {
+  id: string;
+  /** One more every five seconds; -1: it has stopped. */
+  beat: number;
+}
+
+/** Who is connected to which node. */
+export interface OnlineTable {
+  node_id: string;
+  user_id: string;
+}
+
+/** Everybody who is online, and on how many nodes. */
+export interface PresenceTable {
+  user_id: string;
+  nodes: number;
+}
+
+/** Tries to sign in and to make accounts: `key` is a hash of what they are counted by. */
+export interface TriesTable {
+  key: string;
+  points: number;
+  waits_until: number;
+  expires_at: number;
 }
 
 export interface UsersTable {

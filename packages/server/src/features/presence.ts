@@ -8,7 +8,8 @@ import type { Database, Query } from '../db/db.ts';
 export const presence: Handlers<'presence.watch' | 'presence.unwatch'> = {
   async 'presence.watch'(context, { userIds }) {
     const { userId, services } = context;
-    const { people, friends } = await context.read(async (q) => {
+    await services.presence.settled();
+    const { people, friends, online } = await context.read(async (q) => {
       const candidates = [...(await visiblePeople(q, userId, [...new Set(userIds)]))];
       const rows = await q
         .selectFrom('friends')
@@ -25,10 +26,10 @@ export const presence: Handlers<'presence.watch' | 'presence.unwatch'> = {
         .where('id', 'in', ['', ...shown])
         .where('deleted_at', 'is', null)
         .execute();
-      return { people: seen, friends: known };
+      return { people: seen, friends: known, online: await services.presence.among(q, shown) };
     });
     context.effects.push({ do: 'follow', topics: people.map(({ id }) => (friends.has(id) ? friendsTopic(id) : sharedTopic(id))) });
-    return { presence: people.map(({ id, last_seen_at }) => ({ userId: id, online: services.online.isOnline(id), lastSeenAt: last_seen_at })) };
+    return { presence: people.map(({ id, last_seen_at }) => ({ userId: id, online: online.has(id), lastSeenAt: last_seen_at })) };
   },
 
   async 'presence.unwatch'(context, { userIds }) {

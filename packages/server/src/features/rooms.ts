@@ -10,6 +10,8 @@ const listedRooms = 200;
 
 export const rooms: Handlers<'room.list' | 'room.create' | 'room.join' | 'room.online'> = {
   async 'room.list'(context) {
+    const { roomsOnline, presence } = context.services;
+    await presence.settled();
     return context.read(async (q) => {
       const rows = await q.selectFrom('conversations').selectAll().where('type', '=', 'room').orderBy('created_at').limit(listedRooms).execute();
       const mine = await q
@@ -20,8 +22,11 @@ export const rooms: Handlers<'room.list' | 'room.create' | 'room.join' | 'room.o
         .where('conversation_id', 'in', ['', ...rows.map((row) => row.id)])
         .execute();
       const joined = new Set(mine.map((row) => row.conversation_id));
-      const { roomsOnline } = context.services;
-      return { rooms: rows.map((row) => ({ conversation: toConversation(row), joined: joined.has(row.id), online: roomsOnline.count(row.id) })) };
+      const online = await roomsOnline.counts(
+        q,
+        rows.map((row) => row.id),
+      );
+      return { rooms: rows.map((row) => ({ conversation: toConversation(row), joined: joined.has(row.id), online: online.get(row.id) ?? 0 })) };
     });
   },
 
@@ -60,13 +65,15 @@ export const rooms: Handlers<'room.list' | 'room.create' | 'room.join' | 'room.o
   },
 
   async 'room.online'(context, { conversationId }) {
-    const { roomsOnline } = context.services;
-    const users = await context.read(async (q) => {
+    const { roomsOnline, presence } = context.services;
+    await presence.settled();
+    const answer = await context.read(async (q) => {
       const { type } = await requireMember(q, conversationId, context.userId);
       if (type !== 'room') throw new RequestError('forbidden', { message: 'Only rooms have an online list.' });
-      return readProfiles(q, roomsOnline.among(conversationId).slice(0, limits.roomOnlineUsers));
+      const count = (await roomsOnline.counts(q, [conversationId])).get(conversationId) ?? 0;
+      return { count, users: await readProfiles(q, await roomsOnline.among(q, conversationId, limits.roomOnlineUsers)) };
     });
     context.effects.push({ do: 'follow', topics: [roomTopic(conversationId)] });
-    return { count: roomsOnline.count(conversationId), users };
+    return answer;
   },
 };

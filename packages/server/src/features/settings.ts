@@ -35,7 +35,11 @@ export const settings: Handlers<'settings.update'> = {
       return { settings: toSettings(after) };
     });
     if (presence === 'nobody' || presence === 'friends') hidePresence(context.services, userId, presence === 'nobody' ? 'everyone' : 'strangers');
-    if (presence === 'friends' || presence === 'everyone') await tellPresence(context.services, userId, context.services.online.isOnline(userId));
+    if (presence === 'friends' || presence === 'everyone') {
+      await context.services.presence.settled();
+      const online = await context.read(async (q) => (await context.services.presence.among(q, [userId])).has(userId));
+      await tellPresence(context.services, [{ userId, online }]);
+    }
     return result;
   },
 };

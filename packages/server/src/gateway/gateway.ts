@@ -39,6 +39,8 @@ interface Parts {
 const turnsPerHeartbeat = 25;
 /** Milliseconds between looks at deadlines and at the memory of all queues. */
 const lookMs = 1_000;
+/** Milliseconds between two words to the database that this node is there. */
+const beatMs = 5_000;
 /** Milliseconds between two comparisons of heads while not everything that other nodes publish comes here. */
 const pollMs = 3_000;
 /** Connections looked at in one turn of the loop, or little more. */
@@ -214,6 +216,8 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
   let lookedAt = clock.now();
   let sweeping = false;
   let sweepAgain = false;
+  let others: string[] = [];
+  let beating = false;
   let sweptAt = clock.now();
 
   const turn = (): void => {
@@ -227,7 +231,7 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
     const now = clock.now();
     if (now - lookedAt < lookMs) return;
     lookedAt = now;
-    if (now - sweptAt >= pollMs && (hub.isDoubtful || !broker.reaches([]))) sweep(true);
+    if (now - sweptAt >= pollMs && (hub.isDoubtful || !broker.reaches(others))) sweep(true);
     // Deadlines are in time, and timers run before sockets are read. After a stall of our own, what came meanwhile would
     // be read one moment too late for its sender; so the verdict waits until the loop has been round.
     setImmediate(() => look(now, 0, 0));
@@ -288,13 +292,26 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
       if (lines.size === 0) done();
     });
 
+  const beat = (): void => {
+    if (beating || draining) return;
+    beating = true;
+    core
+      .beat()
+      .then((nodes) => (others = nodes))
+      .catch((error: unknown) => log.warn({ err: error }, 'could not say that this node is there'))
+      .finally(() => (beating = false));
+  };
+
   const timer = clock.every(turnMs, turn);
+  const pulse = clock.every(beatMs, beat);
+  beat();
   broker.onInterrupted(onInterrupted);
   server.on('upgrade', onUpgrade);
 
   const close = (): void => {
     draining = true;
     timer.stop();
+    pulse.stop();
     for (const connection of [...connections()]) connection.terminate();
     for (const line of lines) line.terminate();
   };

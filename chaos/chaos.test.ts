@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { clusterNemeses, missingForCluster, playCluster } from './cluster.ts';
 import { nemeses } from './nemeses.ts';
 import { play } from './stage.ts';
 
@@ -31,4 +32,16 @@ describe.skipIf(process.platform === 'win32')(`faults, seed ${seed}`, () => {
       expect(acks).toBeGreaterThan(50);
     });
   }
+
+  const lacking = missingForCluster();
+  if (lacking !== undefined) console.warn(`NOT RUN: everything with three nodes needs ${lacking}`);
+  test.skipIf(lacking !== undefined).each([
+    ['nodes-mixed', 6],
+    ['nodes-rolling', 2],
+  ])('[CH3] three nodes, %s: nothing acked is lost, doubled, moved, or shown to the wrong person, and nobody is thrown out for nothing', async (name, atLeast) => {
+    const { violations, acks, ends, starts, slowestStartMs } = await playCluster({ nemesis: clusterNemeses[name]!, seed, seconds: atLeast });
+    console.log(`seed ${seed}, ${name}: ${acks} acks, ${starts} starts, slowest ${slowestStartMs} ms, ended ${ends.join()}`);
+    expect(violations).toEqual([]);
+    expect(acks).toBeGreaterThan(50);
+  });
 });

@@ -149,7 +149,7 @@ export async function play({ nemesis, seed, seconds, variant, load, bounds, main
   }
 }
 
-async function heard(child: Child, line: string): Promise<void> {
+export async function heard(child: Child, line: string): Promise<void> {
   while ((await child.line()) !== line);
 }
 

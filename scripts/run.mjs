@@ -46,6 +46,7 @@ const commands = {
   docs: { run: (args) => exitWith(script('docs.ts', args)), says: 'write the reference pages in docs/reference' },
   screenshots: { run: screenshots, says: 'take pictures of the web client' },
   chaos: { run: (args) => exitWith(run(process.execPath, [path.join(root, 'chaos/run.ts'), ...args])), says: 'break a server on purpose; without arguments it lists how' },
+  cluster: { run: cluster, says: 'three nodes with PostgreSQL, NATS and a store of files on this machine, for trying' },
   bench: { run: (args) => exitWith(run(process.execPath, [path.join(root, 'bench/run.ts'), ...args])), says: 'measure; without arguments it lists what' },
 };
 
@@ -104,6 +105,11 @@ async function test(given) {
 async function check() {
   const failed = await runChecks();
   return exitWith(failed.length > 0 ? 1 : 0);
+}
+
+async function cluster(given) {
+  requireWeb();
+  await exitWith(script('cluster.ts', given));
 }
 
 async function screenshots(given) {

@@ -14,6 +14,7 @@ import { openSqlite } from '../src/db/sqlite.ts';
 import { type Child, from, randomFrom, runScript } from './crash-child.ts';
 import { allIds, bump, databaseContract, find, put } from './db.contract.ts';
 import { createTestDatabase } from './postgres.ts';
+import { openProxy } from './proxy.ts';
 
 databaseContract(
   'SQLite',
@@ -552,6 +553,80 @@ describe('PostgreSQL, a server', () => {
     const needed = `${url}?options=${encodeURIComponent('-c kith.may_lose_data=off')}`;
     await expect(openPostgres(needed)).rejects.toMatchObject({ name: 'DatabaseError', message: expect.stringContaining('fsync=off') });
     await (await openPostgres(url)).close();
+  });
+
+  test('[DB50] a server that takes no writes is refused in words at the start, and found at each new connection', async () => {
+    const { url, beside } = await open();
+    const db = await openPostgres(url);
+    onTestFinished(() => db.close());
+    const name = new URL(url).pathname.slice(1);
+    for (const [setting, value, says] of [
+      ['default_transaction_read_only', 'on', 'takes no writes'],
+      ['synchronous_commit', 'off', 'synchronous_commit=off'],
+    ] as const) {
+      await beside.query(`alter database ${name} set ${setting} = ${value}`);
+      const spared = (await beside.query<{ pid: number }>('select pg_backend_pid() as pid')).rows[0]!.pid;
+      const others = await beside.query<{ pid: number }>('select pid from pg_stat_activity where datname = current_database() and pid <> $1', [spared]);
+      for (const { pid: other } of others.rows) await cut(beside, other);
+      // As after a failover, to a server that is not what the first one was.
+      await expect(db.write(['a'], (q) => put(q, `never ${setting}`))).rejects.toMatchObject(busy);
+      await expect(openPostgres(url)).rejects.toMatchObject({ name: 'DatabaseError', message: expect.stringContaining(says) });
+      await beside.query(`alter database ${name} reset ${setting}`);
+      await db.write(['a'], (q) => put(q, `after ${setting}`));
+    }
+    expect((await db.read((q) => allIds(q))).sort()).toEqual(['after default_transaction_read_only', 'after synchronous_commit']);
+  });
+
+  test('[DB51] a network that swallows everything is given up, and the next connection works', async () => {
+    const { url, drop } = await createTestDatabase();
+    const proxy = await openProxy(() => Number(new URL(url).port));
+    const through = Object.assign(new URL(durable(url)), { port: String(proxy.port) }).href;
+    await (await openPostgres(durable(url))).close();
+    const db = await openPostgres(through, { longestMs: 1_000 });
+    onTestFinished(async () => {
+      await db.close();
+      await proxy.close();
+      await drop();
+    });
+    await db.write(['a'], (q) => put(q, 'before'));
+    proxy.stall(true);
+    await expect(db.write(['a'], (q) => put(q, 'never'))).rejects.toMatchObject(busy);
+    proxy.stall(false);
+    await expect
+      .poll(() =>
+        db
+          .write(['a'], (q) => put(q, 'after'))
+          .then(
+            () => 'written',
+            () => 'busy',
+          ),
+      )
+      .toBe('written');
+    expect((await db.read((q) => allIds(q))).sort()).toEqual(['after', 'before']);
+  });
+
+  test('[DB52] a work that stands still in a transaction is ended by the server, and others go on', async () => {
+    const { url, drop } = await createTestDatabase();
+    const other = await openPostgres(durable(url));
+    const slow = await openPostgres(durable(url), { longestMs: 1_000 });
+    onTestFinished(async () => {
+      await Promise.all([slow.close(), other.close()]);
+      await drop();
+    });
+    await other.write([], (q) => put(q, 'held'));
+    const holding = Promise.withResolvers<void>();
+    const released = Promise.withResolvers<void>();
+    const standing = slow.write([], async (q) => {
+      await bump(q, 'held');
+      holding.resolve();
+      await released.promise;
+      await bump(q, 'held');
+    });
+    await holding.promise;
+    await other.write([], (q) => bump(q, 'held'));
+    released.resolve();
+    await expect(standing).rejects.toMatchObject(busy);
+    expect((await other.read((q) => find(q, 'held')))!.version).toBe(1);
   });
 
   test('[DB46] a server that cannot be reached is refused in words, without the password', async () => {

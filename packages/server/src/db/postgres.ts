@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { RequestError } from '@kith/protocol';
 import { type ControlledTransaction, Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
@@ -26,18 +27,35 @@ pg.types.setTypeParser(INT8, Number);
 /**
  * PostgreSQL 15 or newer.
  *
- * @param url  `postgres://user:password@host:port/database`
- * @throws DatabaseError when it cannot be reached, acknowledges before it is durable, or is newer than this program
+ * @param url            `postgres://user:password@host:port/database`
+ * @param options.longestMs  Until a statement is given up; and as long again until a server that says nothing at all is.
+ * @throws DatabaseError when it cannot be reached, is no primary, acknowledges before it is durable, or is newer than this program
  */
-export async function openPostgres(url: string): Promise<Database> {
-  const pool = new pg.Pool({ connectionString: url, max: connections, statement_timeout: statementMs, connectionTimeoutMillis: connectMs });
+export async function openPostgres(url: string, { longestMs = statementMs }: { longestMs?: number } = {}): Promise<Database> {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: connections,
+    statement_timeout: longestMs,
+    // A node that stands still in a transaction holds a stream that others wait for.
+    idle_in_transaction_session_timeout: longestMs,
+    connectionTimeoutMillis: connectMs,
+    // Every connection, also those after a failover: the server behind the name may be another one now.
+    verify: (client, done) => {
+      // oxlint-disable-next-line promise/no-callback-in-promise -- the pool knows no promises here
+      void requireCareful(client).then(() => done(), done);
+    },
+  });
   // A connection that breaks is replaced at its next use, and its queries tell. Without listeners, on the pool for the
   // idle ones and on each for when it is in use, the process would end.
   pool.on('error', () => {});
-  pool.on('connect', (client) => client.on('error', () => {}));
+  pool.on('connect', (client) => {
+    client.on('error', () => {});
+    giveUpSilent(client, 2 * longestMs);
+  });
   const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   try {
-    await requireCareful(pool);
+    // By itself, so that what is wrong with the server is not taken for what is wrong with its tables.
+    await pool.query('select 1');
     await migrate(db);
   } catch (error) {
     await db.destroy();
@@ -52,14 +70,26 @@ export async function openPostgres(url: string): Promise<Database> {
  *
  * @throws DatabaseError
  */
-async function requireCareful(pool: pg.Pool): Promise<void> {
+async function requireCareful(client: pg.PoolClient): Promise<void> {
+  const asked = ['transaction_read_only', 'synchronous_commit', 'fsync', 'full_page_writes', 'kith.may_lose_data'];
   const setting = (name: string) => `current_setting('${name}', true) as "${name}"`;
-  const { rows } = await pool.query<Record<string, string | null>>(`select ${['synchronous_commit', 'fsync', 'full_page_writes', 'kith.may_lose_data'].map(setting).join(', ')}`);
+  const { rows } = await client.query<Record<string, string | null>>(`select ${asked.map(setting).join(', ')}`);
   const settings = rows[0]!;
+  if (settings['transaction_read_only'] === 'on')
+    throw new DatabaseError('PostgreSQL takes no writes there: it is a standby, or default_transaction_read_only is on. Connect to the primary.');
   if (settings['synchronous_commit'] === 'off') throw new DatabaseError('PostgreSQL has synchronous_commit=off: it would confirm messages that a crash loses. Turn it on.');
   if (settings['kith.may_lose_data'] === 'on') return;
   for (const name of ['fsync', 'full_page_writes'])
     if (settings[name] === 'off') throw new DatabaseError(`PostgreSQL has ${name}=off: a power cut can destroy the whole database. Turn it on.`);
+}
+
+/**
+ * Ends a connection on which nothing has come or gone for so long: the server would have given the statement up long before, so it is
+ * the network that swallows everything. Idle ones are closed by the pool before that.
+ */
+function giveUpSilent(client: pg.PoolClient, ms: number): void {
+  const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
+  stream.setTimeout(ms, () => stream.destroy());
 }
 
 class PostgresDatabase implements Database {
@@ -190,10 +220,12 @@ function wasCut(error: unknown): boolean {
 
 function refusal(error: unknown): unknown {
   if (error instanceof RequestError || error instanceof CommitUnknown) return error;
+  // Not a server to write to, or not any more: there may be another one behind its name soon.
+  if (error instanceof DatabaseError) return new RequestError('busy', { retryAfterMs: 1_000 });
   if (isSqlState(error)) {
     if (full.has(error.code)) return new RequestError('storage_full');
-    // 08 connection, 53 resources, 57 shutdown or cancelled: the database is away or too slow, the request is fine.
-    if (conflicts.has(error.code) || /^(?:08|53|57)/.test(error.code)) return new RequestError('busy', { retryAfterMs: 1_000 });
+    // 08 connection, 53 resources, 57 shutdown or cancelled, 25P03 we stood still, 25006 a standby: the request is fine.
+    if (conflicts.has(error.code) || /^(?:08|53|57|25P03|25006)/.test(error.code)) return new RequestError('busy', { retryAfterMs: 1_000 });
     return error;
   }
   const code = (error as { code?: unknown } | null)?.code;

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ErrorBody, type ErrorCode, type MethodName, type ServerFrame, errorCodes, methods } from '@kith/protocol';
@@ -58,7 +58,9 @@ describe.each(['sqlite', 'postgres'] as const)('on %s', (engine) => {
 
   beforeAll(async () => {
     data = await mkdtemp(join(memory, 'kith-permissions-'));
-    server = await startTestServer({ engine, config: { data, jwtAlg: 'HS256', jwtKey: jwtSecret, jwtAudience } });
+    // A web client of one page, whether the real one is built or not.
+    await writeFile(join(data, 'index.html'), '<!doctype html><title>Kith</title>');
+    server = await startTestServer({ engine, webFolder: data, config: { data, jwtAlg: 'HS256', jwtKey: jwtSecret, jwtAudience } });
     rows = await openRows(server.config);
     const { token, id, sessionId, handle } = await server.register('operator', { password, invite: (await server.running.core.setupLink())! });
     operator = { token, id, sessionId, handle: handle!, ask: (method, params) => server.call(method, params, token) };

@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import * as f from './method.ts';
-import { limits } from './limits.ts';
+import { atMost } from './length.ts';
+import { atMost } from './length.ts';
 import { method } from './method.ts';
 import { message } from './messages.ts';
 import { profile } from './users.ts';
@@ -32,7 +33,7 @@ export const reportMethods = {
   ),
   'admin.reports': method(
     'What people reported: what is open, or what was settled; the latest first, or those before one.',
-    z.strictObject({ settled: z.optional(z.boolean()), before: z.optional(f.id), limit: z.optional(z.int().check(z.minimum(1), z.maximum(limits.reportsPage))) }),
+    z.strictObject({ settled: z.optional(z.boolean()), before: z.optional(f.id), limit: z.optional(z.int().check(z.minimum(1), atMost('reportsPage'))) }),
     /** `open`: how many are open. */
     z.object({ reports: z.array(report), more: z.boolean(), open: z.int() }),
     { access: 'operator', rate: 'sync' },

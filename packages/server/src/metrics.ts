@@ -55,6 +55,7 @@ export const refusingNobody: ReadonlySet<Bound> = new Set<Bound>([
   'uploadBytesPerSecond',
   'roomBarMs',
   'heardSeqs',
+  'withdrawn',
   'sessionsPerUser',
   'pushBytes',
   'pageBytes',

@@ -53,7 +53,7 @@ const rules: Rule[] = [
   {
     rule: '[AR4] web imports client and protocol, by name and not by path',
     files: [`${web}/**`],
-    may: [`${web}/**`, '@kith/client', '@kith/protocol', 'vue', 'vue-router', 'petite-vue-i18n', 'uqr'],
+    may: [`${web}/**`, '@kith/client', '@kith/protocol', 'vue', 'vue-router', 'petite-vue-i18n', 'uqr', '@simplewebauthn/browser'],
     broken: [`${web}/x.ts`, `import type { Core } from '../../server/src/core/core.ts';`],
   },
   {

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { type MethodName, type Params, type Result } from '@kith/protocol';
-import { type RootOperationNode, SqliteQueryCompiler, sql } from 'kysely';
+import { SqliteQueryCompiler, sql } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { configWith } from '../src/config.ts';
 import type { Core, Identity } from '../src/core/core.ts';
@@ -60,7 +60,7 @@ function watched(db: Database, seen: (transaction: Transaction) => void): Databa
         const asked = new Set<string>();
         const listening = q.withPlugin({
           transformQuery({ node }) {
-            const text = compiler.compileQuery(node as RootOperationNode, { queryId: '' }).sql;
+            const text = compiler.compileQuery(node, { queryId: '' }).sql;
             for (const [, table] of text.matchAll(/(?:from|join|update|into) "(\w+)"/g)) if (!ofConversation.has(table!)) asked.add(table!);
             return node;
           },

@@ -20,7 +20,7 @@ export const reports: Handlers<'report.send' | 'admin.reports' | 'admin.settle'>
       if (!member) throw new RequestError('not_found');
       const open = await q.selectFrom('reports').select(['about_id', 'conversation_id']).where('from_id', '=', from).where('settled', '=', 0).execute();
       if (open.some((one) => one.about_id === userId && one.conversation_id === conversationId)) return;
-      if (open.length >= limits.openReports) throw new RequestError('too_many', { message: `At most ${limits.openReports} reports of one person are open.` });
+      if (open.length >= limits.openReports) throw new RequestError('too_many', { message: `At most ${limits.openReports} reports of one person are open.`, limit: 'openReports' });
       const said = await readSaid(q, conversationId);
       const row = { id: newId(), from_id: from, about_id: userId, conversation_id: conversationId, reason, note, created_at: context.now() };
       await q

@@ -1,7 +1,6 @@
 import * as z from 'zod/mini';
 import * as f from './method.ts';
 import { atMost } from './length.ts';
-import { atMost } from './length.ts';
 import { method } from './method.ts';
 import { message } from './messages.ts';
 import { profile } from './users.ts';

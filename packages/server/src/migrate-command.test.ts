@@ -189,7 +189,8 @@ describe('of one server', () => {
     // Back; held by triggers that let everything through once nobody holds them.
     await killed(url, back, 'create table if not exists kith_moved');
     expect(await starts({ database: 'sqlite', data: back })).toMatch(/is an unfinished copy/);
-    expect(await starts({ database: url, data })).toBe('starts');
+    // As soon as the database server has noticed.
+    await expect.poll(() => starts({ database: url, data })).toBe('starts');
     expect(await migrateAll(between(url, back, { data }), silent)).toBe(true);
     expect(await verifyAll(between(url, back, { data }), silent)).toBe(true);
     expect(await starts({ database: 'sqlite', data: back })).toBe('starts');

@@ -85,8 +85,11 @@ export async function openPostgresTarget(url: string, from: string, migrate: () 
   const db = await connect(url);
   const common = side(url, db);
   try {
-    const [[alone] = []] = await rowsOf(db, 'select pg_try_advisory_lock($1)::int', [targetLock]);
-    if (alone !== 1) throw new DatabaseError(`Somebody else is copying to ${common.name} just now.`);
+    // Of one that was killed just now the database server may not know yet.
+    await db.query(`set lock_timeout = ${patientMs}`);
+    await db.query('select pg_advisory_lock($1)', [targetLock]).catch((error: unknown) => {
+      throw new DatabaseError(`Somebody else is copying to ${common.name} just now.`, { cause: error });
+    });
     const begun = (await has(db, 'kith_copy')) ? (await rowsOf(db, `select value from kith_copy where name = 'from'`))[0]?.[0] : undefined;
     const tables = await rowsOf(db, 'select tablename from pg_tables where schemaname = current_schema()');
     if (tables.length > 0 && begun !== from)

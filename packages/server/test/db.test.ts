@@ -614,6 +614,9 @@ describe('PostgreSQL, a server', () => {
       await drop();
     });
     await other.write([], (q) => put(q, 'held'));
+    // By the server: a process that stands still ends nothing by itself.
+    const shown = await slow.read((q) => sql<Record<string, string>>`show idle_in_transaction_session_timeout`.execute(q));
+    expect(shown.rows).toEqual([{ idle_in_transaction_session_timeout: '1s' }]);
     const holding = Promise.withResolvers<void>();
     const released = Promise.withResolvers<void>();
     const standing = slow.write([], async (q) => {

@@ -21,7 +21,7 @@ const whereIs = (place: Place, ...texts: string[]): string[] =>
 describe.each(engines)('deleted accounts on %s', (engine) => {
   const clock = new ManualClock();
   let time = Date.now();
-  const place = usePlace({ engine: engine === 'sqlite' ? 'sqlite-direct' : engine, clock, now: () => time });
+  const place = usePlace({ engine: engine === 'sqlite' ? 'sqlite-direct' : engine, clock, now: () => time, config: { offlineGraceMs: 0 } });
 
   const tidyAll = async (): Promise<void> => {
     while (await place.server.running.core.tidy());
@@ -180,6 +180,8 @@ describe.each(engines)('deleted accounts on %s', (engine) => {
     await anna.call('message.withdraw', { conversationId, clientId: clientId() });
     for (const [from, about] of [[anna, bert] as const, [bert, anna] as const]) await from.call('report.send', { conversationId, userId: about.id, reason: 'spam' });
     await remove(anna, 'erase');
+    // Who is gone is offline; that they are is told beside all this.
+    for (const table of ['online', 'presence']) await expect.poll(() => place.rows.run(`select user_id from ${table} where user_id = ?`, anna.id)).toEqual([]);
     time += 14 * dayMs;
     await tidyAll();
     const columns = await place.rows.run<{ table: string; column: string }>(

@@ -23,7 +23,7 @@ const server = ref<ServerInfo>();
 const failed = ref(false);
 /** As this browser last heard of it: a start shows it before the network answers. */
 const nameKey = 'kith.site';
-const siteName = ref(localStorage.getItem(nameKey) ?? 'Kith');
+export const siteName = ref(localStorage.getItem(nameKey) ?? 'Kith');
 let loading: Promise<void> | undefined;
 
 /** Asked twice at once, it is one request. */
@@ -45,5 +45,5 @@ async function ask(): Promise<void> {
 /** What the server says of itself before anyone signs in. */
 export function useServer() {
   if (!server.value) void load();
-  return { server, siteName, failed, reload: load };
+  return { server, failed, reload: load };
 }

@@ -9,6 +9,12 @@ export const adminMethods = {
     z.object({ code: z.string(), expiresAt: f.time }),
     { access: 'operator', sensitive: true },
   ),
+  'admin.reset': method(
+    'What a link needs with which this person chooses a new password, once, within half an hour: `/reset#<handle>:<ticket>`.',
+    z.strictObject({ userId: f.id }),
+    z.object({ handle: f.handle, ticket: z.string(), expiresAt: f.time }),
+    { access: 'operator', sensitive: true },
+  ),
   'admin.disable': method('Disables an account, or enables it again. Its connections close at once.', z.strictObject({ userId: f.id, disabled: z.boolean() }), f.nothing, {
     access: 'operator',
     durable: true,

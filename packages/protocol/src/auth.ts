@@ -52,6 +52,12 @@ export const authMethods = {
     f.nothing,
     { access: 'public', durable: true },
   ),
+  'auth.reset': method(
+    'A new password for who was given a link by an operator. All sessions end; a second factor is still needed to sign in.',
+    z.strictObject({ handle: f.handle, ticket: z.string().check(units(1, 'token')), password: f.password }),
+    f.nothing,
+    { access: 'public', durable: true },
+  ),
   'auth.claim': method('Gives a guest a handle and a password. Id, friends and messages stay.', z.strictObject({ handle: f.handle, password: f.password }), z.object({ user }), {
     durable: true,
   }),

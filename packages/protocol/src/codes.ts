@@ -14,6 +14,7 @@ export const errorCodes = {
   too_late: { status: 409, retryable: false, message: 'The time in which this could be done is over.' },
   unauthenticated: { status: 401, retryable: false, message: 'Sign in first.' },
   wrong_credentials: { status: 401, retryable: false, message: 'The name or the password is wrong.' },
+  factor_missing: { status: 403, retryable: false, message: 'Operators of this server need a second factor for this.' },
   factor_required: { status: 401, retryable: false, message: 'The password alone is not enough: auth.factor, with this ticket.' },
   confirm_required: { status: 403, retryable: false, message: 'Show once more that it is you: auth.confirm.' },
   account_deleted: { status: 403, retryable: false, message: 'This account is deleted. It can be brought back.' },

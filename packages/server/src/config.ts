@@ -153,6 +153,12 @@ export const options = {
     default: 180,
     meaning: 'A session so old ends, used or not.',
   }),
+  operatorFactor: onOff({
+    env: 'KITH_OPERATOR_FACTOR',
+    flag: 'operator-factor',
+    default: false,
+    meaning: 'Operators need a second factor, an app or a passkey, for all that only operators may.',
+  }),
   jwtAlg: choice(['HS256', 'RS256', 'ES256', 'EdDSA', undefined], {
     env: 'KITH_JWT_ALG',
     flag: 'jwt-alg',
@@ -324,6 +330,8 @@ export interface CommandLine {
   /** Of migrate: folders, or URLs of PostgreSQL. */
   from: string | undefined;
   to: string | undefined;
+  /** And whom. */
+  subject: string | undefined;
   help: boolean;
   version: boolean;
   config: Config;
@@ -361,6 +369,7 @@ export function readCommandLine(argv: string[], env: Record<string, string | und
     argument: positionals[1],
     from: values['from'] as string | undefined,
     to: values['to'] as string | undefined,
+    subject: positionals[2],
     help,
     version,
     config: help || version ? settle({} as Given) : checked(given as Given),
@@ -423,7 +432,7 @@ export function helpText(): string {
     return [`  ${[...flag, option.env].join('   ')}   [${option.shown ?? String(option.default)}]`, `      ${option.meaning}`];
   });
   return [
-    'Usage: kith [start|demo|backup|restore|migrate|audit|doctor] [flags]',
+    'Usage: kith [start|demo|backup|restore|migrate|audit|admin|doctor] [flags]',
     '',
     '  start             Serve (the default).',
     '  demo              Serve a throw-away server with people and messages in it.',
@@ -433,6 +442,9 @@ export function helpText(): string {
     '                    "migrate prepare" copies only, "migrate verify" compares.',
     '  audit verify      Read the whole audit log, and say whether it is as it was written.',
     '  audit export      Print it, a line of JSON for each entry.',
+    '  admin create      Print a link with which one more operator makes their account.',
+    '  admin reset <user name>    Print a link with which this person chooses a new password.',
+    '  admin disable <user name>  Nobody signs in to this account any more; its connections close within a heartbeat.',
     '  doctor            Look at settings, disk, database, files, clock and address, and say what to do.',
     '',
     'Settings, as flag or as environment variable (the flag wins), with the default:',

@@ -4,6 +4,7 @@ import { examine } from './backup.ts';
 import { type Config, mib } from './config.ts';
 import { AuditBroken, verify } from './core/audit.ts';
 import { type VapidKeys, areVapidKeys } from './core/web-push.ts';
+import { hasFactor } from './core/factors.ts';
 import { DatabaseError } from './db/db.ts';
 import { besideServer } from './db/open.ts';
 
@@ -34,6 +35,7 @@ export async function examineServer(config: Config, now = Date.now()): Promise<F
   if (config.publicUrl !== undefined && config.trustProxy === undefined) {
     say('proxy', 'look', 'KITH_TRUST_PROXY is not set: behind a proxy all people seem to have its address, and limits count them as one');
   }
+  await operators(config, say);
   const files = openFiles();
   if (files !== undefined && files < config.maxConnections + 500) {
     say('open files', 'look', `the system allows ${files}, and KITH_MAX_CONNECTIONS is ${config.maxConnections}: raise LimitNOFILE or ulimit -n, or lower it`);
@@ -109,6 +111,23 @@ async function postgres(config: Config, say: Say): Promise<void> {
     say('database', 'well', 'PostgreSQL answers, and is safe in a power cut');
   } catch (error) {
     say('database', 'broken', error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Whoever takes over an operator's account has the whole server. */
+async function operators(config: Config, say: Say): Promise<void> {
+  try {
+    const bare = await besideServer(config, 'read', async (q) => {
+      const rows = await q.selectFrom('users').select(['id', 'handle']).where('operator', '=', 1).where('deleted_at', 'is', null).execute();
+      const without: string[] = [];
+      for (const { id, handle } of rows) if (!(await hasFactor(q, id))) without.push(handle ?? id);
+      return { all: rows.length, without };
+    });
+    if (bare.all === 0) return;
+    if (bare.without.length === 0) say('operators', 'well', `${bare.all}, each with a second factor`);
+    else say('operators', 'look', `${bare.without.join(', ')} without a second factor: settings, security; KITH_OPERATOR_FACTOR=on demands it`);
+  } catch {
+    // There is no database yet, or it is of another version: said elsewhere.
   }
 }
 

@@ -138,6 +138,36 @@ describe('starting', () => {
   });
 });
 
+test('[AU38] operators are made, passwords reset and accounts disabled beside the running server', async () => {
+  const server = new Running(['start', '--heartbeat-ms', '1000'], { KITH_PASSWORD_MEMORY: '64', KITH_PASSWORD_PASSES: '1', KITH_REGISTRATION: 'invite' });
+  const url = await server.url();
+  const admin = async (...words: string[]) => {
+    const command = new Running(['admin', ...words, '--public-url', url]);
+    return { code: await command.exit, stdout: command.stdout, stderr: command.stderr };
+  };
+  const ask = async (method: string, params: object) =>
+    (await fetch(`${url}/api/${method}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(params) })).json() as Promise<{
+      token?: string;
+      user?: { operator: boolean };
+      error?: { code: string };
+    }>;
+  const invite = /\/setup#(\S+)/.exec((await admin('create')).stdout)![1]!;
+  const made = await ask('auth.register', { handle: 'anna', password: 'correct horse battery', name: 'Anna', invite });
+  expect(made.user!.operator).toBe(true);
+  expect((await ask('auth.register', { handle: 'bert', password: 'correct horse battery', name: 'Bert', invite })).error!.code).toBe('invite_required');
+  const [, handle, ticket] = /\/reset#([a-z]+):(\S+)/.exec((await admin('reset', 'anna')).stdout)!;
+  expect(await ask('auth.reset', { handle, ticket, password: 'another good one' })).toEqual({});
+  const { token } = await ask('auth.login', { handle: 'anna', password: 'another good one' });
+  const client = new TestClient(`${url.replace('http', 'ws')}/ws`);
+  await client.opened;
+  await client.hello({ token: token! });
+  expect((await admin('disable', 'anna')).code).toBe(0);
+  expect([4500, 4501]).toContain((await client.closed).code);
+  expect((await ask('auth.login', { handle: 'anna', password: 'another good one' })).error!.code).toBe('wrong_credentials');
+  expect(await admin('reset', 'nobody')).toEqual({ code: 1, stdout: '', stderr: 'Nobody here has the user name nobody.\n' });
+  expect((await admin('disable')).code).toBe(2);
+});
+
 test('[LG8] the audit log is read beside the running server: it knows starts, settings and stops, and one that was changed is refused in words', async () => {
   const first = new Running(['--site-name', 'Maple'], { KITH_S3_SECRET_KEY: '' });
   const url = await first.url();

@@ -37,6 +37,8 @@ async function main(): Promise<void> {
       return migrate(line);
     case 'audit':
       return audit(line);
+    case 'admin':
+      return admin(line);
     case 'doctor':
       return doctor(line);
     default:
@@ -63,6 +65,20 @@ async function migrate(line: CommandLine): Promise<void> {
   if (!work) giveUp('kith migrate, kith migrate prepare, or kith migrate verify', 2);
   const equal = await work(endsOf(line), (text) => print(`  ${text}\n`)).catch(saySo);
   if (!equal) process.exitCode = 1;
+}
+
+async function admin({ config, argument, subject }: CommandLine): Promise<void> {
+  const { disableAccount, inviteOperator, resetTicket } = await import('./admin-command.ts');
+  const url = config.publicUrl ?? `http://${config.host}:${config.port}`;
+  if (argument === 'create') return print(`  Make an operator's account, within an hour: ${url}/setup#${await inviteOperator(config).catch(saySo)}\n`);
+  if (argument === 'reset' && subject !== undefined) {
+    return print(`  For a new password of ${subject}, within half an hour: ${url}/reset#${subject}:${await resetTicket(config, subject).catch(saySo)}\n`);
+  }
+  if (argument === 'disable' && subject !== undefined) {
+    await disableAccount(config, subject).catch(saySo);
+    return print(`  ${subject} is disabled.\n`);
+  }
+  giveUp('kith admin create, kith admin reset <user name>, or kith admin disable <user name>', 2);
 }
 
 async function audit({ config, argument }: CommandLine): Promise<void> {

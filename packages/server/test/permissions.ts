@@ -153,6 +153,7 @@ export const matrix: { [M in MethodName]: Row<Params<M>> } = {
   'auth.restore': anyway(() => ({ handle: unique('nobody'), password }), 'wrong_credentials', { nobody: 'wrong_credentials' }),
   'auth.claim': anyway(() => ({ handle: unique('claimed'), password }), except('forbidden', { guest: 'ok' })),
   'auth.confirm': anyway(() => ({ password }), except('ok', { guest: 'wrong_credentials' })),
+  'auth.reset': anyway(() => ({ handle: unique('nobody'), ticket: 'guessed', password: 'another good one' }), 'wrong_credentials', { nobody: 'wrong_credentials' }),
   'auth.factor': anyway(() => ({ handle: unique('nobody'), ticket: 'guessed', code: '000000' }), 'wrong_credentials', { nobody: 'wrong_credentials' }),
   'app.begin': anyway(() => ({}), except('ok', { guest: 'forbidden' })),
   'app.add': anyway(() => ({ secret: 'A'.repeat(32), ticket: 'guessed', code: '000000' }), except('too_late', { guest: 'forbidden' })),
@@ -331,6 +332,11 @@ export const matrix: { [M in MethodName]: Row<Params<M>> } = {
   'announcement.send': anyway(() => ({ text: 'Hear me' }), operators('ok'), mild),
   'admin.invite': anyway(() => ({}), operators('ok')),
   'admin.audit': anyway(() => ({}), operators('ok')),
+  'admin.reset': toPerson(
+    ({ userId }) => ({ userId }),
+    { anna: operators('ok'), self: operators('ok'), unknown: operators('ok'), deleted: operators('not_found') },
+    { missing: operators('not_found') },
+  ),
   'admin.disable': toPerson(
     ({ userId }) => ({ userId, disabled: true }),
     {

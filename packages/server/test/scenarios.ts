@@ -135,6 +135,12 @@ export const scenarios: Partial<Record<MethodName, (w: World) => Promise<unknown
     const { anna, code, recoveryCodes } = await withApp(w);
     for (const given of [code(), recoveryCodes[0]!]) await w.enter(await w.ask('auth.factor', { handle: anna.handle!, ticket: await firstStep(w, anna.handle!), code: given }));
   },
+  async 'auth.reset'(w) {
+    const operator = await w.operator();
+    const { anna } = await withApp(w);
+    const { handle, ticket } = await operator.ask('admin.reset', { userId: anna.id });
+    await w.ask('auth.reset', { handle, ticket, password: 'another good one' });
+  },
   'app.add': (w) => withApp(w),
   async 'app.remove'(w) {
     const { anna } = await withApp(w);

@@ -23,6 +23,7 @@ export const router = createRouter({
     gate('/signin', 'signin'),
     gate('/setup', 'setup'),
     gate('/join', 'join'),
+    { path: '/reset', name: 'reset', component: () => import('./views/ResetView.vue'), meta: { gate: true } },
     {
       path: '/',
       component: ShellView,

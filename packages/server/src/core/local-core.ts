@@ -22,7 +22,7 @@ import { makePlaces } from './places.ts';
 import { tellPresence } from './presence-topics.ts';
 import { type Change, Presence } from './presence.ts';
 import { openVapidKeys } from './push-devices.ts';
-import { requireConfirmed } from './proof.ts';
+import { requireConfirmed, requireOperatorFactor } from './proof.ts';
 import { PushSender } from './push-sender.ts';
 import { RoomsOnline } from './rooms-online.ts';
 import { SessionAges } from './session-ages.ts';
@@ -150,6 +150,7 @@ class LocalCore implements Core {
       const params = decodeParams(method, request.params);
       this.#disk.requireRoomFor(method);
       if (access === 'operator') await this.#services.db.read((q) => requireOperator(q, context.userId));
+      if (access === 'operator') await requireOperatorFactor(context);
       if (sensitive) await requireConfirmed(context);
       const result = await (handlers[method] as Handler<MethodName>)(context, params);
       return { text: JSON.stringify({ id, result }), ...(context.effects.length > 0 && { effects: context.effects }) };

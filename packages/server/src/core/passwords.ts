@@ -1,6 +1,7 @@
 import { argon2, randomBytes, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
 import { RequestError } from '@kith/protocol';
+import { commonPasswords } from './common-passwords.ts';
 
 const hash = promisify(argon2);
 /** Hashes at a time, each with its memory, and those that may wait; beyond, sign-in is busy and chat goes on. */
@@ -83,9 +84,17 @@ export class Passwords {
 const derive = (password: string, nonce: Buffer, { memory, passes }: Cost): Promise<Buffer> =>
   hash('argon2id', { message: password, nonce, memory, passes, parallelism: 1, tagLength });
 
-/** A new password, wherever it is given. @throws bad_request */
-export function requireGoodPassword(password: string, handle: string, field = 'password'): void {
-  const tooPlain = password.toLowerCase().includes(handle) && password.length - handle.length < 4;
+/**
+ * A new password, wherever it is given: not one that many people choose, nor little more than a word that is tried first.
+ *
+ * @param words  What anybody knows of the person and of this site.
+ * @throws bad_request
+ */
+export function requireGoodPassword(password: string, words: (string | null)[], field = 'password'): void {
+  const plain = password.toLowerCase();
+  const known = words.flatMap((word) => (word === null ? [] : [word.toLowerCase(), ...word.toLowerCase().split(/[^\p{L}\p{N}]+/u)])).filter((word) => word.length >= 3);
+  const left = known.toSorted((a, b) => b.length - a.length).reduce((text, word) => text.replaceAll(word, ''), plain);
+  const tooPlain = left !== plain && left.replace(/\P{L}/gu, '').length < 4;
   const path = `params.${field}`;
-  if (tooPlain || /^(.)\1*$/su.test(password)) throw new RequestError('bad_request', { path, message: `${path}: too easy to guess` });
+  if (tooPlain || commonPasswords.has(plain) || /^(.)\1*$/su.test(password)) throw new RequestError('bad_request', { path, message: `${path}: too easy to guess` });
 }

@@ -18,6 +18,11 @@ export async function requireConfirmed(context: Context): Promise<void> {
   if (row.password !== null && context.now() - row.confirmed_at > limits.confirmedMs) throw new RequestError('confirm_required');
 }
 
+/** Who looks after everybody is guarded by more than a password, where the operator of the machine wants that. @throws factor_missing */
+export async function requireOperatorFactor(context: Context): Promise<void> {
+  if (context.config.operatorFactor && !(await context.read((q) => hasFactor(q, context.userId)))) throw new RequestError('factor_missing');
+}
+
 /**
  * The person signed in shows who they are, as when signing in: by a passkey, or by the password, and a code beside it if
  * they have a factor.

@@ -20,6 +20,12 @@ export async function openTicketKey(db: Database): Promise<Buffer> {
   });
 }
 
+/** Milliseconds in which a link for a new password is good. */
+export const resetMs = 1_800_000;
+
+/** What such a link is for; with another password it is not good any more. */
+export const resetOf = ({ id, password }: { id: string; password: string | null }): string => `reset ${id} ${password ?? ''}`;
+
 /**
  * What the server hands out to be brought back: a challenge, the first step of a sign-in. Nothing is stored until it comes
  * back, so nobody can fill the database by asking; what it is for is sealed into it, and read from it by nobody.

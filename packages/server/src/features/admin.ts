@@ -1,12 +1,12 @@
 import { RequestError, userStream } from '@kith/protocol';
 import { requireOpenToInvited } from '../core/access.ts';
 import { type Handlers, newCode, sha256 } from '../core/context.ts';
-import { readUser } from '../core/entities.ts';
-import { endSessions } from '../core/sessions.ts';
+import { setDisabled } from '../core/disable.ts';
+import { resetMs, resetOf } from '../core/tickets.ts';
 
 const hourMs = 3_600_000;
 
-export const admin: Handlers<'admin.invite' | 'admin.disable'> = {
+export const admin: Handlers<'admin.invite' | 'admin.disable' | 'admin.reset'> = {
   async 'admin.invite'(context, { uses = 1, hours = 72 }) {
     requireOpenToInvited(context);
     const code = newCode();
@@ -24,19 +24,15 @@ export const admin: Handlers<'admin.invite' | 'admin.disable'> = {
 
   async 'admin.disable'(context, { userId, disabled }) {
     if (userId === context.userId) throw new RequestError('bad_request', { path: 'params.userId', message: 'params.userId: this is you' });
-    await context.commit([userStream(userId)], async (c) => {
-      const own = userStream(userId);
-      const row = await c.q.selectFrom('users').select('disabled_at').where('id', '=', userId).executeTakeFirstOrThrow();
-      if ((row.disabled_at !== null) === disabled) throw c.unchanged(undefined);
-      await c.q
-        .updateTable('users')
-        .set({ disabled_at: disabled ? c.now : null, version: c.version(own) })
-        .where('id', '=', userId)
-        .execute();
-      c.put(own, await readUser(c.q, userId));
-      await context.audit(c, disabled ? 'account.disabled' : 'account.enabled', { subject: userId });
-      if (disabled) await endSessions(c, userId, 'disabled', {}, { as: 'accountDisabled', actor: context.userId, ip: context.caller.ip });
-    });
+    await context.commit([userStream(userId)], (c) => setDisabled(c, userId, disabled, { actor: context.userId, ip: context.caller.ip }));
     return {};
+  },
+
+  async 'admin.reset'(context, { userId }) {
+    const user = await context.read((q) => q.selectFrom('users').select(['id', 'handle', 'password']).where('id', '=', userId).executeTakeFirst());
+    if (!user || user.handle === null || user.password === null) throw new RequestError('not_found');
+    const now = context.now();
+    await context.services.db.write([], (q) => context.audit({ q, now }, 'password.reset-begun', { subject: userId }));
+    return { handle: user.handle, ticket: context.services.tickets.seal(resetOf(user), resetMs), expiresAt: now + resetMs };
   },
 };

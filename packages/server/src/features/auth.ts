@@ -7,7 +7,7 @@ import { requireOpenToInvited } from '../core/access.ts';
 import { requireDrawn } from '../core/avatars.ts';
 import { bringBack, findDeletion } from '../core/deletion.ts';
 import { readUser, toSession } from '../core/entities.ts';
-import { hasFactor, useCode } from '../core/factors.ts';
+import { hasFactor, securityChanged, useCode } from '../core/factors.ts';
 import { readJoined } from '../core/membership.ts';
 import { passkeyUsed, requirePasskey } from '../core/passkeys.ts';
 import { requireGoodPassword } from '../core/passwords.ts';
@@ -16,7 +16,9 @@ import { announcementsId, enterAnnouncements } from '../core/places.ts';
 import { isOver } from '../core/session-ages.ts';
 import { endSessions, isSessionOpen, touchSession } from '../core/sessions.ts';
 import { showChanged, streamsThatShow } from '../core/shown.ts';
+import { readSiteName } from '../core/site-name.ts';
 import type { Commit, Log } from '../core/streams.ts';
+import { resetOf } from '../core/tickets.ts';
 import type { Config } from '../config.ts';
 import type { Database, Query } from '../db/db.ts';
 import { prepare } from '../db/prepare.ts';
@@ -35,6 +37,7 @@ export const auth: Handlers<
   | 'passkey.login'
   | 'auth.guest'
   | 'auth.exchange'
+  | 'auth.reset'
   | 'auth.restore'
   | 'auth.claim'
   | 'auth.confirm'
@@ -43,7 +46,7 @@ export const auth: Handlers<
   | 'session.revoke'
 > = {
   async 'auth.register'(context, { handle, password, name, avatar, device, invite }) {
-    requireGoodPassword(password, handle);
+    requireGoodPassword(password, [handle, name, await context.read((q) => readSiteName(q, context.config))]);
     const invited = await requireMayRegister(context, invite);
     if (reservedHandles.has(handle) && !invited?.operator) throw new RequestError('handle_taken');
     const hash = await context.services.passwords.hash(password);
@@ -135,6 +138,29 @@ export const auth: Handlers<
     return {};
   },
 
+  async 'auth.reset'(context, { handle, ticket, password }) {
+    const { signInLimits, passwords, tickets, blocks } = context.services;
+    await blocks.watch('sign-in', context.caller, () => signInLimits.requireMayTry(handle, context.caller.ip));
+    const user = await findByHandle(context, handle);
+    if (!user || !tickets.isGood(ticket, resetOf(user))) {
+      await signInFailed(context, user?.id, 'reset');
+      throw new RequestError('wrong_credentials');
+    }
+    const { name } = await context.read((q) => readUser(q, user.id));
+    requireGoodPassword(password, [handle, name, await context.read((q) => readSiteName(q, context.config))]);
+    const hash = await passwords.hash(password);
+    await context.commit([userStream(user.id)], async (c) => {
+      // The ticket is for the password of before, so it is good once.
+      const changed = await c.q.updateTable('users').set({ password: hash }).where('id', '=', user.id).where('password', '=', user.password).returning('id').executeTakeFirst();
+      if (!changed) throw new RequestError('wrong_credentials');
+      await securityChanged(c, user.id, 'password', '');
+      await context.audit(c, 'password.reset', { subject: user.id });
+      await endSessions(c, user.id, 'password', {}, { ip: context.caller.ip });
+    });
+    await signInLimits.succeeded(handle, context.caller.ip);
+    return {};
+  },
+
   async 'auth.exchange'(context, { jwt, device }) {
     const claims = await verifyJwt(context.config, jwt, context.now());
     const externalId = `${claims.iss ?? ''}|${claims.sub!}`;
@@ -154,7 +180,8 @@ export const auth: Handlers<
 
   async 'auth.claim'(context, { handle, password }) {
     const { userId } = context;
-    requireGoodPassword(password, handle);
+    const { name } = await context.read((q) => readUser(q, userId));
+    requireGoodPassword(password, [handle, name, await context.read((q) => readSiteName(q, context.config))]);
     if (reservedHandles.has(handle)) throw new RequestError('handle_taken');
     const hash = await context.services.passwords.hash(password);
     return context.commit(
@@ -325,7 +352,7 @@ async function createUser(context: Context, given: NewUser): Promise<Result<'aut
 }
 
 /** How somebody came to a session. */
-type SignedInBy = 'registration' | 'password' | 'code' | 'passkey' | 'jwt';
+type SignedInBy = 'registration' | 'password' | 'code' | 'passkey' | 'reset' | 'jwt';
 
 const by = ({ caller }: Context) => ({ actor: caller.identity?.userId, ip: caller.ip });
 

@@ -10,6 +10,7 @@ import { requireGoodPassword } from '../core/passwords.ts';
 import { requirePassword } from '../core/proof.ts';
 import { endSessions } from '../core/sessions.ts';
 import { showChanged, streamsThatShow } from '../core/shown.ts';
+import { readSiteName } from '../core/site-name.ts';
 import type { Commit } from '../core/streams.ts';
 
 export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.changePassword' | 'user.delete'> = {
@@ -71,8 +72,8 @@ export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.
 
   async 'user.changePassword'(context, { password, newPassword }) {
     const { userId, sessionId } = context.identity;
-    const { handle } = await context.read((q) => readUser(q, userId));
-    if (handle !== null) requireGoodPassword(newPassword, handle, 'newPassword');
+    const { handle, name } = await context.read((q) => readUser(q, userId));
+    if (handle !== null) requireGoodPassword(newPassword, [handle, name, await context.read((q) => readSiteName(q, context.config))], 'newPassword');
     await requirePassword(context, password);
     const hash = await context.services.passwords.hash(newPassword);
     return context.commit([userStream(userId)], async (c) => {

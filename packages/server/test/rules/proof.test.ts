@@ -122,9 +122,9 @@ describe('codes of an app', () => {
 });
 
 /** An account with an app: a code of this step, and one of the next; there is no third. */
-async function withApp(anna: Someone, step = stepNow()): Promise<{ secret: Buffer; recoveryCodes: string[]; security: Security }> {
+async function withApp(anna: Someone, step = stepNow(), site = 'Kith'): Promise<{ secret: Buffer; recoveryCodes: string[]; security: Security }> {
   const { secret, ticket, uri } = await anna.call('app.begin', {});
-  expect(uri).toBe(`otpauth://totp/Kith:${anna.handle}?secret=${secret}&issuer=Kith`);
+  expect(uri).toBe(`otpauth://totp/${site}:${anna.handle}?secret=${secret}&issuer=${site}`);
   const { recoveryCodes, security } = await anna.call('app.add', { secret, ticket, code: totp(fromBase32(secret), step) });
   return { secret: fromBase32(secret), recoveryCodes: recoveryCodes!, security };
 }
@@ -297,6 +297,82 @@ const seen = (person: Someone): Security | undefined =>
     .pushes(userStream(person.id))
     .flatMap(({ entities }) => entities)
     .findLast((entity) => entity.kind === 'security');
+
+describe.each(engines)('new passwords on %s', (engine) => {
+  const place = usePlace({ engine, config: { siteName: 'Gartenweg Sieben' } });
+
+  test('[AU35] what many people choose, and little more than a name of the person or the site, is refused wherever one is chosen', async () => {
+    const anna = await place.server.register(unique('anna'), { password, name: 'Wilhelmine Zhang' });
+    const tooEasy = { code: 'bad_request' };
+    for (const given of [
+      'qwertyuiop',
+      'QwertyUiop',
+      'password123',
+      'iloveyou123',
+      '1q2w3e4r5t',
+      'Wilhelmine1',
+      'zhang-wilhelmine-99',
+      'gartenweg7777',
+      'Sieben!Gartenweg!',
+      `${anna.handle}2026`,
+    ]) {
+      await expect(place.server.call('user.changePassword', { password, newPassword: given }, anna.token)).rejects.toMatchObject({
+        ...tooEasy,
+        extra: { path: 'params.newPassword' },
+      });
+      await expect(place.server.call('auth.register', { handle: anna.handle!, password: given, name: 'Wilhelmine Zhang' })).rejects.toMatchObject({
+        ...tooEasy,
+        extra: { path: 'params.password' },
+      });
+    }
+    for (const given of ['wilhelmine likes pears', 'gartenweg und pflaumen', 'correct horse staple']) {
+      expect((await place.server.call('auth.register', { handle: unique('anna'), password: given, name: 'Wilhelmine' })).user.name).toBe('Wilhelmine');
+    }
+  });
+
+  test('[AU37] an operator makes a link with which somebody chooses one, once; sessions end, and a second factor is still needed', async () => {
+    const operator = await place.operator();
+    const anna = await place.person();
+    const { recoveryCodes } = await withApp(anna, stepNow(), 'Gartenweg%20Sieben');
+    const { handle, ticket, expiresAt } = await operator.call('admin.reset', { userId: anna.id });
+    expect(Math.abs(expiresAt - Date.now() - 1_800_000)).toBeLessThan(60_000);
+    const other = await operator.call('admin.reset', { userId: anna.id });
+    const reset = (given: string, by = ticket, name = handle) => place.server.call('auth.reset', { handle: name, ticket: by, password: given });
+    await expect(reset('qwertyuiop')).rejects.toMatchObject({ code: 'bad_request' });
+    for (const [by, name] of [
+      ['guessed', handle],
+      [ticket, operator.handle!],
+      [ticket, 'nobody'],
+    ] as const)
+      await expect(reset('another good one', by, name)).rejects.toMatchObject({ code: 'wrong_credentials' });
+    const results = await Promise.allSettled([reset('another good one'), reset('another good one')]);
+    expect(results.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    expect((await anna.client.closed).code).toBe(4500);
+    for (const by of [ticket, other.ticket]) await expect(reset('a third good one', by)).rejects.toMatchObject({ code: 'wrong_credentials' });
+    const { code, ticket: first } = await login(place, handle, 'another good one');
+    expect(code).toBe('factor_required');
+    expect((await place.server.call('auth.factor', { handle, ticket: first!, code: recoveryCodes[0]! })).user.id).toBe(anna.id);
+    const guest = await place.guest();
+    await expect(operator.call('admin.reset', { userId: guest.id })).rejects.toMatchObject({ code: 'not_found' });
+  });
+});
+
+describe('a server that demands it', () => {
+  const place = usePlace({ config: { operatorFactor: true } });
+
+  test('[AU36] lets operators do what only they may when they have a second factor', async () => {
+    const operator = await place.operator();
+    for (const [method, params] of [
+      ['admin.invite', {}],
+      ['announcement.send', { text: 'Hear me' }],
+    ] as const)
+      await expect(operator.call(method, params as never)).rejects.toMatchObject({ code: 'factor_missing' });
+    await withApp(operator);
+    expect((await operator.call('admin.invite', {})).code).not.toBe('');
+    const anna = await place.person();
+    await expect(anna.call('admin.invite', {})).rejects.toMatchObject({ code: 'forbidden' });
+  });
+});
 
 describe('guessing codes', () => {
   const place = usePlace({ engine: 'sqlite', config: { rateLimits: true, publicUrl: scenarioUrl } });

@@ -52,7 +52,7 @@ describe.each(engines)('signing in on %s', (engine) => {
   });
 
   test('[AU1] a password is 10 to 128 units, of any kind and none cut off', async () => {
-    for (const given of ['1234567890', 'p'.repeat(64) + 'q'.repeat(64), 'пароль длинный', ' leading and trailing ']) {
+    for (const given of ['8351960274', 'p'.repeat(64) + 'q'.repeat(64), 'пароль длинный', ' leading and trailing ']) {
       const handle = unique('anna');
       await register(handle, given);
       expect((await place.server.call('auth.login', { handle, password: given })).user.handle).toBe(handle);

@@ -90,6 +90,8 @@ export function useSession() {
       ended.value = '';
       await open(user.id);
     },
+    /** A new password, by a link of an operator. @throws wrong_credentials: it is too old, or was used */
+    reset: (given: Params<'auth.reset'>) => signIn(location.origin, 'auth.reset', given),
     /** For signing in with a passkey. */
     challenge: async () => (await signIn(location.origin, 'passkey.challenge', {})).options,
     /**

@@ -35,7 +35,7 @@ export const reportMethods = {
     z.strictObject({ settled: z.optional(z.boolean()), before: z.optional(f.id), limit: z.optional(z.int().check(z.minimum(1), atMost('reportsPage'))) }),
     /** `open`: how many are open. */
     z.object({ reports: z.array(report), more: z.boolean(), open: z.int() }),
-    { access: 'operator', rate: 'sync' },
+    { access: 'operator', rate: 'sync', sensitive: true },
   ),
-  'admin.settle': method('Nothing more is to be done about a report.', z.strictObject({ reportId: f.id }), f.nothing, { access: 'operator' }),
+  'admin.settle': method('Nothing more is to be done about a report.', z.strictObject({ reportId: f.id }), f.nothing, { access: 'operator', sensitive: true }),
 };

@@ -26,7 +26,7 @@ describe.each(engines)('what is sensitive on %s', (engine) => {
     const operator = await place.operator();
     const { anna, bert, conversationId } = await place.group();
     const actor = methods[method].access === 'operator' ? operator : anna;
-    const params = matrix[method].params({ anna: bert, bert, stranger: bert, actor, conversationId } as unknown as Stage);
+    const params = matrix[method].params({ anna: bert, bystander: bert, stranger: bert, userId: bert.id, actor, conversationId } as unknown as Stage);
     await age(place, actor);
     const before = await place.head(`user:${bert.id}`);
     await expect(actor.call(method, params as never)).rejects.toMatchObject(refused);

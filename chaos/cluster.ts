@@ -252,10 +252,16 @@ export async function playCluster({ nemesis, seed, seconds }: { nemesis: Cluster
         await end(node.server);
         ends.push(await node.server.ended);
         if (ends.at(-1) !== 0 && ends.at(-1) !== 'SIGKILL') stage.wrong(`a node ended with ${ends.at(-1)}`);
+        listen(node.server);
         node.server = await begin(nodes.indexOf(node), node.toDatabase, node.toNats);
         node.open = true;
         stage.fault('the node is back', false);
       },
+    };
+    /** What a node has logged as an error, but for what was done to it. */
+    const listen = (server: ServerProcess): void => {
+      const fault = server.output().out.find((line) => /"level":"(error|fatal)"|unhandled/.test(line) && !/NATS|[Cc]onnection|database|"code":"busy"/.test(line));
+      if (fault !== undefined) stage.wrong(`a node complained: ${fault.slice(0, 300)}`);
     };
     await pause(500);
     await nemesis.act(stage);
@@ -266,8 +272,7 @@ export async function playCluster({ nemesis, seed, seconds }: { nemesis: Cluster
       server.process.kill('SIGTERM');
       ends.push(await server.ended);
       if (ends.at(-1) !== 0) stage.wrong(`a node that was asked to stop ended with ${ends.at(-1)}`);
-      const fault = server.output().out.find((line) => /"level":(50|60)|unhandled/.test(line) && !/NATS|[Cc]onnection|database/.test(line));
-      if (fault !== undefined) stage.wrong(`a node complained: ${fault.slice(0, 300)}`);
+      listen(server);
     }
     history.close();
     const all = readHistory(histories);

@@ -224,8 +224,8 @@ function refusal(error: unknown): unknown {
   if (error instanceof DatabaseError) return new RequestError('busy', { retryAfterMs: 1_000 });
   if (isSqlState(error)) {
     if (full.has(error.code)) return new RequestError('storage_full');
-    // 08 connection, 53 resources, 57 shutdown or cancelled, 25P03 we stood still, 25006 a standby: the request is fine.
-    if (conflicts.has(error.code) || /^(?:08|53|57|25P03|25006)/.test(error.code)) return new RequestError('busy', { retryAfterMs: 1_000 });
+    // 08 connection, 53 resources, 57 shutdown or cancelled, 25P03 we stood still: the request is fine.
+    if (conflicts.has(error.code) || /^(?:08|53|57|25P03)/.test(error.code)) return new RequestError('busy', { retryAfterMs: 1_000 });
     return error;
   }
   const code = (error as { code?: unknown } | null)?.code;

@@ -206,7 +206,7 @@ function scale(bench: Bench, people: number, seed: number): Outcome {
       unit: 'share of a core',
       logX: true,
       bound: { at: mostOfACore, label: 'half a core' },
-      lines: (['all', 'marks', 'arrivals', 'heads', 'deliveries', 'sends'] as const).map((name) => ({
+      lines: (['all', 'deliveries', 'heads', 'arrivals'] as const).map((name) => ({
         label: name,
         points: loads.slice(1).map(({ nodes, cores }) => [nodes, cores[name]] as [number, number]),
       })),

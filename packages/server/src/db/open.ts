@@ -14,7 +14,8 @@ type Where = Pick<Config, 'database' | 'data'>;
 export async function openDatabase(config: Where): Promise<Database> {
   const db = await openEngine(config);
   try {
-    await db.read((q) => requireOwn(q, config));
+    const words = await db.read((q) => whyNot(q, config));
+    if (words !== undefined) throw new DatabaseError(words);
     return db;
   } catch (error) {
     await db.close();
@@ -28,17 +29,18 @@ async function openEngine(config: Where): Promise<Database> {
 }
 
 /** Two servers that both take what people write, each of them without the other's, could never be put together again. */
-async function requireOwn(q: Query, { database, data }: Where): Promise<void> {
+async function whyNot(q: Query, { database, data }: Where): Promise<string | undefined> {
   const tables =
     database === 'sqlite'
       ? sql<{ name: string }>`select name from sqlite_master where name in ('kith_copy', 'kith_moved')`
       : sql<{ name: string }>`select tablename as name from pg_tables where schemaname = current_schema() and tablename in ('kith_copy', 'kith_moved')`;
   const where = database === 'sqlite' ? data : 'This database';
   for (const { name } of (await tables.execute(q)).rows) {
-    if (name === 'kith_copy') throw new DatabaseError(`${where} is an unfinished copy. Run the same kith migrate again: it goes on where it was.`);
+    if (name === 'kith_copy') return `${where} is an unfinished copy. Run the same kith migrate again: it goes on where it was.`;
     const { rows } = await sql<{ to: string }>`select "to" from kith_moved`.execute(q);
-    throw new DatabaseError(movedWords(rows[0]?.to ?? 'another place'));
+    return movedWords(rows[0]?.to ?? 'another place');
   }
+  return undefined;
 }
 
 /** What everything is copied from. @throws DatabaseError */

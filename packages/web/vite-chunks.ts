@@ -1,17 +1,19 @@
 import type { Rolldown } from 'vite';
 
 const entry = /\/src\/main\.ts$/;
-/** What is loaded at once by whatever page is opened first, though not with it. */
-const soon = /\/src\/(?:views\/GateView\.vue|composables\/useNotifications\.ts)$/;
+/** What is loaded at once by who is not signed in, and by who is, though not with the page. */
+const gate = /\/src\/views\/GateView\.vue$/;
+const soon = /\/src\/composables\/useNotifications\.ts$/;
 
 /**
  * The files that the build is cut into. Left alone, whatever two screens share becomes a file of its own, and a first
  * load is forty requests. Instead: `vendor` (other people's code, which changes rarely) and `app` for all that an open
- * conversation needs, `soon` and `more` for what later screens share with the gate and with each other, and one for each of
- * these.
+ * conversation needs, `gate`, `soon` and `more` for what later screens share with the gate, with notifications and with each
+ * other, and one for each of these.
  */
 export function chunkGroups(): Rolldown.CodeSplittingGroup[] {
   const atStart = reachedFrom(entry);
+  const fromGate = reachedFrom(gate);
   const fromSoon = reachedFrom(soon);
 
   const when = (test: (id: string) => boolean, name: string): Rolldown.CodeSplittingGroup => ({
@@ -21,6 +23,7 @@ export function chunkGroups(): Rolldown.CodeSplittingGroup[] {
   return [
     { ...when((id) => /\/node_modules\//.test(id), 'vendor'), priority: 2 },
     { ...when(() => true, 'app'), priority: 1 },
+    { name: (id, context) => (fromGate(id, context) ? 'gate' : null), debugName: 'gate', minShareCount: 2, priority: 0.6 },
     { name: (id, context) => (fromSoon(id, context) ? 'soon' : null), debugName: 'soon', minShareCount: 2, priority: 0.5 },
     { name: 'more', minShareCount: 2 },
   ];

@@ -166,7 +166,8 @@ test('[AU38] operators are made, passwords reset and accounts disabled beside th
   expect((await ask('auth.login', { handle: 'anna', password: 'another good one' })).error!.code).toBe('wrong_credentials');
   expect(await admin('reset', 'nobody')).toEqual({ code: 1, stdout: '', stderr: 'Nobody here has the user name nobody.\n' });
   expect((await admin('disable')).code).toBe(2);
-});
+  // Six processes, one after the other: on a busy machine each takes its time.
+}, 60_000);
 
 test('[LG8] the audit log is read beside the running server: it knows starts, settings and stops, and one that was changed is refused in words', async () => {
   const first = new Running(['--site-name', 'Maple'], { KITH_S3_SECRET_KEY: '' });

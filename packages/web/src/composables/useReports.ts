@@ -2,13 +2,8 @@ import type { Report } from '@kith/protocol';
 import { ref, watch } from 'vue';
 import { attempt } from './useClient.ts';
 
-/** How many wait for an operator. */
+/** How many wait for an operator, as far as they have looked: to ask means to show once more who one is. */
 const open = ref(0);
-
-/** Asks how many there are: operators alone are answered. */
-export async function countReports(): Promise<void> {
-  open.value = (await attempt('admin.reports', { limit: 1 }))?.open ?? open.value;
-}
 export const openReports = open;
 
 /** What people told the operators of others, page by page. */

@@ -1,4 +1,5 @@
 import { ref } from 'vue';
+import { signedInAs } from './useSession.ts';
 
 export interface ServerInfo {
   name: string;
@@ -36,7 +37,8 @@ async function ask(): Promise<void> {
     server.value = (await answer.json()) as ServerInfo;
     failed.value = false;
     siteName.value = server.value.name;
-    localStorage.setItem(nameKey, server.value.name);
+    // Of who is not signed in, or not any more, nothing is kept.
+    if (signedInAs()) localStorage.setItem(nameKey, server.value.name);
   } catch {
     failed.value = true;
   }

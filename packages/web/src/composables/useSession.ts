@@ -10,7 +10,7 @@ import { findClient, useOnly } from './useClient.ts';
 const key = 'kith.user';
 const ended = ref('');
 /** What outlives signing out: it is of the device, not of the person. */
-const looks = new Set(['kith.theme', 'kith.language', 'kith.sendKey', 'kith.site']);
+const looks = new Set(['kith.theme', 'kith.language', 'kith.sendKey']);
 /** Deletes its account: it need not hear from the server that the session is over. */
 let leaving: Client | undefined;
 /** The other tabs of the same person, where the browser lets tabs work together. */

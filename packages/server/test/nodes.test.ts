@@ -19,6 +19,8 @@ interface Node {
   broker: Broker;
   /** Its database does not answer what streams have come to. */
   holdHeads(on: boolean): void;
+  /** It takes long until what it follows now is delivered to it. */
+  holdFollow(on: boolean): void;
 }
 
 /** Nodes say that they are there when a test says so. */
@@ -44,15 +46,25 @@ describe.skipIf(missing)('several nodes', () => {
   let later = 0;
 
   const start = async (name: string, offlineGraceMs = 0): Promise<Node> => {
-    const broker = await openNats({ url: `nats://127.0.0.1:${wire.port}`, node: name }, parts);
+    const broker = await openNats({ url: `nats://127.0.0.1:${wire.port}`, node: name, patienceMs: 10_000 }, parts);
     let held: PromiseWithResolvers<void> | undefined;
+    let slow: PromiseWithResolvers<void> | undefined;
+    const follow = broker.follow.bind(broker);
+    broker.follow = async (topics) => {
+      await slow?.promise;
+      await follow(topics);
+    };
     const wrapCore = (core: Core): Core => coreWith(core, { heads: async (streams) => (await held?.promise, core.heads(streams)) });
     const server = await startTestServer({ node: name, broker, wrapCore, clock, now: () => Date.now() + later, config: { database: database.url, offlineGraceMs } });
     const holdHeads = (on: boolean): void => {
       held?.resolve();
       held = on ? Promise.withResolvers() : undefined;
     };
-    return { server, broker, holdHeads };
+    const holdFollow = (on: boolean): void => {
+      slow?.resolve();
+      slow = on ? Promise.withResolvers() : undefined;
+    };
+    return { server, broker, holdHeads, holdFollow };
   };
 
   beforeAll(async () => {
@@ -95,13 +107,16 @@ describe.skipIf(missing)('several nodes', () => {
   test('[ND1] people on different nodes get every message once, in the one order of its conversation', async () => {
     const clients = await connectAll();
     const { id, stream } = await group();
+    // From here on nobody begins to follow it.
+    const first = await say(clients[0], id, 'first');
+    for (const client of clients) await hears(client, stream, first.version);
     // Whoever sends next has the one before: at the same time, and one after the other.
     const sent = await Promise.all(clients.flatMap((client, at) => Array.from({ length: 20 }, (_, n) => say(client, id, `${at} ${n}`))));
     for (let turn = 0; turn < 6; turn++) sent.push(await say(clients[turn % 3]!, id, `turn ${turn}`));
     const last = Math.max(...sent.map(({ version }) => version));
     for (const client of clients) {
       await client.push((push) => push.stream === stream && push.version === last);
-      const pushes = pushesOf(client, stream);
+      const pushes = pushesOf(client, stream).filter(({ version }) => version > first.version);
       expect(versions(pushes)).toEqual(Array.from({ length: pushes.length }, (_, at) => pushes[0]!.version + at));
       const got = pushes.flatMap(({ entities }) => entities.filter((entity) => entity.kind === 'message' && entity.type === 'text'));
       expect(got).toEqual([...sent].sort((a, b) => a.seq - b.seq));
@@ -117,6 +132,18 @@ describe.skipIf(missing)('several nodes', () => {
       devices.flatMap((client) => [0, 1].map(() => client.call('message.send', { conversationId: id, clientId: 'sent-everywhere', type: 'text', text: 'once' }))),
     );
     expect(new Set(answers.map(({ message }) => `${message.id} ${message.seq}`)).size).toBe(1);
+  });
+
+  test('[ND12] what is written while a node begins to follow a conversation is told there as soon as it does', async () => {
+    const b = await nodes[1].server.connect(bob);
+    onTestFinished(async () => void (await b.close()));
+    // Word of the new conversation comes at once; that this node is interested in it takes its time.
+    nodes[1].holdFollow(true);
+    const { id, stream } = await group('In a hurry');
+    await b.push((push) => push.stream === `user:${bob.id}` && JSON.stringify(push).includes(id));
+    const { message } = await nodes[0].server.call('message.send', { conversationId: id, clientId: 'in-a-hurry', type: 'text', text: 'quick' }, ann.token);
+    nodes[1].holdFollow(false);
+    expect(await hears(b, stream, message.version)).toBeDefined();
   });
 
   test('[ND2] a session that is revoked on one node is closed on the others, within a second', async () => {

@@ -11,6 +11,9 @@ import type { Publication, Topic } from '../core/core.ts';
  * - **Nothing here blocks or throws** because the others are slow or away: what cannot be sent is dropped.
  */
 export interface Broker {
+  /** What is followed is delivered from the call of `follow` on; else what is published until it resolves may be lost. */
+  readonly immediate?: true;
+
   publish(publication: Publication): void;
 
   /**

@@ -7,6 +7,7 @@ export function openLocalBroker(): Broker {
   let deliver: ((publication: Publication) => void) | undefined;
   let closed = false;
   return {
+    immediate: true,
     publish(publication) {
       if (!closed && followed.has(publication.topic)) deliver?.(publication);
     },

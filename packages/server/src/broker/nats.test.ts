@@ -29,7 +29,7 @@ describe.skipIf(program === undefined)('NATS', () => {
     return {
       async open() {
         const name = `node ${nodes.size}`;
-        const node = await openNats({ url: `nats://127.0.0.1:${proxy.port}`, node: name }, parts);
+        const node = await openNats({ url: `nats://127.0.0.1:${proxy.port}`, node: name, patienceMs: 1_500 }, parts);
         nodes.set(node, name);
         return node;
       },

@@ -26,6 +26,8 @@ export interface NatsOptions {
   creds?: string | undefined;
   /** Which node this is. */
   node: string;
+  /** Milliseconds that a push waits for those before it. */
+  patienceMs?: number;
 }
 
 /** Beside the subject of each topic: here every node says that it is there, and when others should compare heads. */
@@ -64,11 +66,11 @@ class NatsBroker implements Broker {
   #beat: NodeJS.Timeout | undefined;
   #again: NodeJS.Timeout | undefined;
 
-  constructor({ url, ca, creds, node }: NatsOptions, { log, metrics }: { log: Log; metrics: Metrics }) {
+  constructor({ url, ca, creds, node, patienceMs }: NatsOptions, { log, metrics }: { log: Log; metrics: Metrics }) {
     this.#node = node;
     this.#log = log;
     this.#metrics = metrics;
-    this.#order = new Order((publication) => this.#deliver(publication));
+    this.#order = new Order((publication) => this.#deliver(publication), patienceMs);
     this.#options = {
       ...readServers(url, ca, creds),
       name: `kith ${node}`,

@@ -4,7 +4,7 @@ import type { Publication, Topic } from '../core/core.ts';
  * Milliseconds that a push waits for those before it. Two nodes that commit to one stream one right after the other may be heard
  * the other way round; what has not come by then was lost, and clients ask for it.
  */
-const patienceMs = 100;
+const usualPatienceMs = 250;
 /** Pushes of one stream that wait, at most. */
 const waitingOfOne = 256;
 
@@ -18,10 +18,12 @@ interface Line {
 /** Lets pushes of one stream through in the order of their versions, whichever nodes they come from. */
 export class Order {
   readonly #deliver: (publication: Publication) => void;
+  readonly #patienceMs: number;
   readonly #lines = new Map<Topic, Line>();
 
-  constructor(deliver: (publication: Publication) => void) {
+  constructor(deliver: (publication: Publication) => void, patienceMs = usualPatienceMs) {
     this.#deliver = deliver;
+    this.#patienceMs = patienceMs;
   }
 
   take(publication: Publication): void {
@@ -38,7 +40,7 @@ export class Order {
       this.#follow(publication.topic, line);
     } else {
       line.waiting.set(version, publication);
-      line.timer ??= setTimeout(() => this.#give(publication.topic, line), patienceMs);
+      if (!line.timer) this.#wait(publication.topic, line);
     }
   }
 
@@ -63,9 +65,20 @@ export class Order {
   #follow(topic: Topic, line: Line): void {
     // Delivering may end that the topic is followed.
     for (let next = line.waiting.get(line.last + 1); next && this.#lines.get(topic) === line; next = line.waiting.get(line.last + 1)) this.#through(line, next);
-    if (line.waiting.size > 0) return;
     clearTimeout(line.timer);
     line.timer = undefined;
+    // What still waits does so for another one.
+    if (line.waiting.size > 0 && this.#lines.get(topic) === line) this.#wait(topic, line);
+  }
+
+  #wait(topic: Topic, line: Line): void {
+    const { last } = line;
+    line.timer = setTimeout(() => {
+      // Timers run before sockets are read: after a stall of our own, what they wait for may lie there.
+      setImmediate(() => {
+        if (line.last === last && this.#lines.get(topic) === line) this.#give(topic, line);
+      });
+    }, this.#patienceMs);
   }
 
   /** What they waited for does not come. */

@@ -54,7 +54,7 @@ const spread = { perConnectionMs: 2, leastMs: 500, mostMs: 20_000 };
 
 /** Opens `GET /ws` on the server. */
 export function openGateway({ server, core, broker, config, doorkeeper, clock, metrics, log }: Parts): Gateway {
-  const hub = new Hub(broker, metrics, log);
+  const hub = new Hub(broker, metrics, log, (streams) => core.heads(streams));
   const writer = new Writer();
   const strangers = new Strangers(clock.now());
   /** Handshakes that came at once. */
@@ -257,7 +257,7 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
     sweepAgain = false;
     sweptAt = clock.now();
     hub
-      .sweep((streams) => core.heads(streams), lossy)
+      .sweep(lossy)
       .catch((error: unknown) => log.warn({ err: error }, 'could not compare heads'))
       .then(() => core.sweepSessions())
       .catch((error: unknown) => log.warn({ err: error }, 'could not end sessions that are over'))

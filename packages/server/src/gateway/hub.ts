@@ -35,6 +35,8 @@ interface Followed {
   head: number | undefined;
   /** The hub's count of moves when it last moved. */
   movedAt: number;
+  /** Until what is published reaches this node. */
+  coming: Promise<void> | undefined;
 }
 
 /** Beyond its streams, a connection follows the presence of so many people and rooms; the oldest go first. */
@@ -47,6 +49,7 @@ export class Hub {
   readonly #broker: Broker;
   readonly #metrics: Metrics;
   readonly #log: Log;
+  readonly #ask: (streams: StreamId[]) => Promise<Record<string, number>>;
   readonly #topics = new Map<Topic, Followed>();
   /**
    * One more with everything that moves a stream. Compared with what a follower was told at, it says what moved since: nothing
@@ -61,10 +64,12 @@ export class Hub {
   /** Those who may follow what they may not any more; the core has to be asked. */
   readonly #unsure = new Set<Follower>();
 
-  constructor(broker: Broker, metrics: Metrics, log: Log) {
+  /** @param ask  The newest versions of streams, from the database. */
+  constructor(broker: Broker, metrics: Metrics, log: Log, ask: (streams: StreamId[]) => Promise<Record<string, number>>) {
     this.#broker = broker;
     this.#metrics = metrics;
     this.#log = log;
+    this.#ask = ask;
     broker.onPublication((publication) => this.deliver(publication));
   }
 
@@ -75,18 +80,31 @@ export class Hub {
 
   /** Resolves when what is published from then on reaches the follower. */
   follow(follower: Follower, topics: Topic[]): Promise<void> {
-    const first: Topic[] = [];
+    const first: Followed[] = [];
+    const waits = new Set<Promise<void>>();
     for (const topic of topics) {
       let followed = this.#topics.get(topic);
       if (!followed) {
-        this.#topics.set(topic, (followed = { topic, followers: new Few(), head: undefined, movedAt: 0 }));
-        first.push(topic);
+        this.#topics.set(topic, (followed = { topic, followers: new Few(), head: undefined, movedAt: 0, coming: undefined }));
+        first.push(followed);
       }
+      if (followed.coming) waits.add(followed.coming);
       followed.followers.add(follower);
       follower.topics.add(followed.topic);
     }
     this.#trim(follower);
-    return first.length === 0 ? Promise.resolve() : this.#broker.follow(first);
+    if (first.length > 0) waits.add(this.#begin(first));
+    return waits.size === 0 ? Promise.resolve() : Promise.all(waits).then(() => {});
+  }
+
+  /** Whoever follows the same a moment later waits for the same. */
+  #begin(first: Followed[]): Promise<void> {
+    const coming = this.#broker.follow(first.map(({ topic }) => topic));
+    if (this.#broker.immediate) return coming;
+    for (const followed of first) followed.coming = coming;
+    return coming.finally(() => {
+      for (const followed of first) followed.coming = undefined;
+    });
   }
 
   unfollow(follower: Follower, topics: Iterable<Topic>): void {
@@ -186,7 +204,12 @@ export class Hub {
     if (change === 'unfollow') {
       this.unfollow(follower, topics);
       if (topics.some(isStream)) this.#doubt(follower, [...follower.topics].filter(isShared));
-    } else this.follow(follower, topics).catch((error: unknown) => this.#log.error({ err: error }, 'follow failed'));
+      return;
+    }
+    const fresh = topics.filter(isStream).filter((topic) => !this.#topics.has(topic));
+    this.follow(follower, topics)
+      .then(() => (this.#broker.immediate || fresh.length === 0 ? undefined : this.#compare(fresh)))
+      .catch((error: unknown) => this.#log.warn({ err: error }, 'could not compare the heads of what is followed now'));
   }
 
   /** Nothing more comes of these until the core has answered: a signal too few is no harm. */
@@ -225,14 +248,14 @@ export class Hub {
    *
    * @param lossy  Publications are known to be lost, so a version that is heard of for the first time is told at once as well.
    */
-  async sweep(ask: (streams: StreamId[]) => Promise<Record<string, number>>, lossy = this.isDoubtful): Promise<void> {
+  async sweep(lossy = this.isDoubtful): Promise<void> {
     const losses = this.#losses;
     const streams = [...this.#topics.keys()].filter(isStream);
     // People's own first: who has to be asked about is, before the others are told of anything.
     if (lossy) streams.sort((a, b) => Number(b.startsWith('user:')) - Number(a.startsWith('user:')));
     for (let at = 0; at < streams.length; at += headsPerQuestion) {
       const behind = new Set<Follower>();
-      const heads = await ask(streams.slice(at, at + headsPerQuestion));
+      const heads = await this.#ask(streams.slice(at, at + headsPerQuestion));
       for (const [stream, head] of Object.entries(heads)) this.#found(stream as StreamId, head, behind, lossy);
       for (const follower of behind) follower.tellHeads();
       await this.#askAgain();
@@ -243,6 +266,14 @@ export class Hub {
     const owed = [...this.#owed];
     this.#owed.clear();
     for (const follower of owed) follower.tellHeads();
+  }
+
+  /** Nothing was read after these were followed, and what was published until then is lost. */
+  async #compare(streams: StreamId[]): Promise<void> {
+    const behind = new Set<Follower>();
+    const heads = await this.#ask(streams);
+    for (const [stream, head] of Object.entries(heads)) this.#found(stream as StreamId, head, behind, true);
+    for (const follower of behind) follower.tellHeads();
   }
 
   async #askAgain(): Promise<void> {

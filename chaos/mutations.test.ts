@@ -1,5 +1,5 @@
-import { describe, expect, onTestFinished, test } from 'vitest';
-import { copyRepository, plant, run } from '../packages/server/test/mutations.ts';
+import { describe, expect, test } from 'vitest';
+import { tryMistake } from '../packages/server/test/mutations.ts';
 import { planted } from './planted.ts';
 
 // Servers with a mistake in them, which what everybody saw has to give away.
@@ -9,14 +9,8 @@ describe.skipIf(process.platform === 'win32')('planted mistakes', () => {
     const missing = 'nemesis' in check ? check.missing?.() : undefined;
     if (missing !== undefined) console.warn(`NOT RUN: ${mistake} needs ${missing}`);
     test.skipIf(missing !== undefined)(`[R10] what everybody saw gives away ${mistake}`, async () => {
-      const { folder, remove } = copyRepository();
-      onTestFinished(remove);
-      plant(folder, { changes });
-      const child = run(folder, check);
-      onTestFinished(() => child.kill());
-      const exit = await child.ended;
-      const { out, err } = child.output();
-      expect(`${out.join('\n')}\n${err}`).toMatch(says);
+      const { exit, said } = await tryMistake({ changes, check });
+      expect(said).toMatch(says);
       expect(exit).toBe(1);
     });
   }

@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { onTestFinished } from 'vitest';
 import { type Child, start } from './crash-child.ts';
 
 // A check that never fails proves nothing. Here the server gets a mistake, in a copy, and a check has to find it.
@@ -24,7 +25,7 @@ export type Check =
 const repository = path.resolve(import.meta.dirname, '../../..');
 
 /** The repository without what it has installed or built, which is linked. */
-export function copyRepository(): { folder: string; remove: () => void } {
+function copyRepository(): { folder: string; remove: () => void } {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kith-mutation-'));
   const installed = (source: string): boolean => !['node_modules', 'dist'].includes(path.basename(source));
   for (const part of ['packages/protocol', 'packages/server', 'chaos', 'scripts', 'package.json', 'tsconfig.json', 'vitest.config.ts']) {
@@ -35,7 +36,7 @@ export function copyRepository(): { folder: string; remove: () => void } {
 }
 
 /** @throws when the text does not stand there exactly once: the mistake has to be planted anew where the code has changed */
-export function plant(folder: string, { changes }: Pick<Mutation, 'changes'>): void {
+function plant(folder: string, { changes }: Pick<Mutation, 'changes'>): void {
   for (const { file, from, to } of changes) {
     const target = path.join(folder, 'packages/server/src', file);
     const text = fs.readFileSync(target, 'utf8');
@@ -54,11 +55,23 @@ export function timesInPlace({ file, from }: Mutation['changes'][number], folder
 }
 
 /** Runs the check in the copy. */
-export function run(folder: string, check: Check): Child {
+function run(folder: string, check: Check): Child {
   // What this test run told its own workers is not for another run.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:VITEST|TEST$|NODE_ENV$|FORCE_COLOR$)/.test(name)));
   const options = { env: { ...env, NO_COLOR: '1' } };
   if ('nemesis' in check) return start(process.execPath, [path.join(folder, 'chaos/run.ts'), check.nemesis, '--seconds', String(check.seconds), '--seed', '1'], options);
   const vitest = path.join(repository, 'node_modules/vitest/vitest.mjs');
   return start(process.execPath, [vitest, 'run', '--root', folder, '--project', 'unit', `packages/server/test/${check.test}`, '-t', check.name], options);
+}
+
+/** Plants a mistake in a copy of the repository, and runs the check there. @returns how the check ended, and all that it said */
+export async function tryMistake({ changes, check }: Pick<Mutation, 'changes' | 'check'>): Promise<{ exit: number | NodeJS.Signals; said: string }> {
+  const { folder, remove } = copyRepository();
+  onTestFinished(remove);
+  plant(folder, { changes });
+  const child = run(folder, check);
+  onTestFinished(() => child.kill());
+  const exit = await child.ended;
+  const { out, err } = child.output();
+  return { exit, said: `${out.join('\n')}\n${err}` };
 }

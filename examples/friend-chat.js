@@ -8,12 +8,12 @@ import net from 'node:net';
 
 const server = new URL(process.argv[2] ?? 'http://127.0.0.1:3000');
 setTimeout(() => assert.fail('This took too long.'), 100_000).unref();
-
 const [json, begin] = [{ 'content-type': 'application/json' }, { 'content-type': 'application/offset+octet-stream', 'tus-resumable': '1.0.0', 'upload-offset': '0' }];
 /** Calls a method over HTTP. */
 const call = async (method, params, headers = json) => (await fetch(new URL(`/api/${method}`, server), { method: 'POST', headers, body: JSON.stringify(params) })).json();
 const as = ({ token }, more) => ({ authorization: `Bearer ${token}`, ...more });
-/** Opens a connection and says hello. `frame(like)` is the first frame of that kind, whether it came already or is still to come. */
+const reply = (id) => (frame) => frame.id === id;
+/** Opens a connection and says hello: from its reply on, what happens is pushed. `frame(like)` is the first frame of that kind, whether it came already or is still to come. */
 async function connect({ token }) {
   const socket = new WebSocket(new URL('/ws', server.href.replace('http', 'ws')));
   const frames = [];
@@ -21,9 +21,9 @@ async function connect({ token }) {
   await once(socket, 'open');
   socket.send(`{"id":"1","method":"hello","params":{"token":"${token}"}}`);
   const frame = async (like) => frames.find(like) ?? (await once(socket, 'message'), frame(like));
+  await frame(reply('1'));
   return { send: (text) => socket.send(text), frame, close: () => (socket.close(), once(socket, 'close')) };
 }
-const reply = (id) => (frame) => frame.id === id;
 const entity = (field, value) => (frame) => frame.entities?.some((it) => it[field] === value);
 
 const [ann, bo] = [await call('auth.guest', { name: 'Ann' }), await call('auth.guest', { name: 'Bo' })];

@@ -59,14 +59,21 @@ async function watchLine(text: string): Promise<() => Promise<number>> {
     const top = () => document.querySelector(`[data-key="${key}"]`)?.getBoundingClientRect().top ?? Infinity;
     const place = top();
     const state = { furthest: 0, frames: 0, ended: false };
-    // What is painted, that is after the frame: to ask before would be to lay out what nobody ever sees.
+    // What is painted: seen once everybody who was told of new sizes has had a turn, and again after the frame. Only what both
+    // saw was on the screen: the first may be put right within the frame, the second may be the work of what ran in between.
     const frame = new MessageChannel();
+    let before = 0;
+    const sizes = new ResizeObserver(() => {
+      before = Math.abs(top() - place);
+      sizes.disconnect();
+      frame.port2.postMessage('');
+    });
     frame.port1.onmessage = () => {
-      state.furthest = Math.max(state.furthest, Math.abs(top() - place));
+      state.furthest = Math.max(state.furthest, Math.min(before, Math.abs(top() - place)));
       state.frames += 1;
       if (!state.ended) next();
     };
-    const next = () => requestAnimationFrame(() => frame.port2.postMessage(''));
+    const next = () => requestAnimationFrame(() => sizes.observe(document.documentElement));
     next();
     return state;
   });

@@ -2,7 +2,7 @@ import { RequestError } from '@kith/protocol';
 import type { Config } from '../config.ts';
 import type { Query } from '../db/db.ts';
 import { prepare } from '../db/prepare.ts';
-import type { ConversationsTable, MembersTable } from '../db/schema.ts';
+import type { ConversationsTable, FriendsTable, MembersTable, UsersTable } from '../db/schema.ts';
 
 // Every question of who may do what. Asked inside the transaction that does it, so that a removal cannot slip between.
 
@@ -101,7 +101,15 @@ export function peerOf(directKey: string, userId: string): string {
   return a === userId ? b : a;
 }
 
-/** Somebody's peer, and how the two stand to each other. */
+/** The other person of a direct conversation, and how the two stand to each other. */
+interface Peer {
+  accepts: UsersTable['accepts'];
+  state: FriendsTable['state'] | null;
+  blocked: number | null;
+  blockedByThem: number | null;
+}
+
+/** Somebody's peer, while there is one: accounts that are deleted or disabled are none. */
 const findPeer = prepare((q, { userId, peerId }: { userId: string; peerId: string }) =>
   q
     .selectFrom('users')
@@ -113,8 +121,43 @@ const findPeer = prepare((q, { userId, peerId }: { userId: string; peerId: strin
     .where('users.disabled_at', 'is', null),
 );
 
+/** Both at once, because it is asked at every message. */
+const findMembershipAndPeer = prepare((q, { conversationId, userId }: { conversationId: string; userId: string }) =>
+  q
+    .selectFrom('members')
+    .innerJoin('conversations', 'conversations.id', 'members.conversation_id')
+    .leftJoin('users as peer', (on) =>
+      on
+        // What the key of a direct conversation names besides this person: see `peerOf`. Of others there is no key.
+        .on('peer.id', '=', (eb) => eb.fn<string>('trim', [eb.fn('replace', ['conversations.direct_key', eb.val(userId), eb.val('')])]))
+        .on('peer.deleted_at', 'is', null)
+        .on('peer.disabled_at', 'is', null),
+    )
+    .leftJoin('friends as mine', (on) => on.onRef('mine.friend_id', '=', 'peer.id').on('mine.user_id', '=', userId))
+    .leftJoin('friends as theirs', (on) => on.onRef('theirs.user_id', '=', 'peer.id').on('theirs.friend_id', '=', userId))
+    .select(['conversations.type', 'conversations.member_count as memberCount', 'conversations.direct_key as directKey', 'conversations.created_by as createdBy', 'members.role'])
+    .select(['peer.accepts', 'mine.state', 'mine.blocked', 'theirs.blocked as blockedByThem'])
+    .where('members.conversation_id', '=', conversationId)
+    .where('members.user_id', '=', userId)
+    .where('members.state', '=', 'joined'),
+);
+
 /**
- * May this person write in this conversation now?
+ * May this person write in this conversation now? `requireMember` and `requireMayWrite` in one question.
+ *
+ * @throws not_a_member, and what `requireMayWrite` throws
+ */
+export async function requireWriter(q: Query, conversationId: string, userId: string): Promise<Membership> {
+  const row = await findMembershipAndPeer.first(q, { conversationId, userId });
+  if (!row) throw new RequestError('not_a_member');
+  const { accepts, ...rest } = row;
+  if (row.type === 'announcements') await requireOperator(q, userId);
+  else if (row.type === 'direct') requireWelcome(row, userId, accepts === null ? undefined : { ...rest, accepts });
+  return row;
+}
+
+/**
+ * May this person write in this conversation, of which they are a member, now?
  *
  * @throws not_found when one of the two blocked the other or the other is gone: the same answer, so that a block is not told
  * @throws not_friends, forbidden
@@ -122,12 +165,16 @@ const findPeer = prepare((q, { userId, peerId }: { userId: string; peerId: strin
 export async function requireMayWrite(q: Query, membership: Membership, userId: string): Promise<void> {
   if (membership.type === 'announcements') return requireOperator(q, userId);
   if (membership.type !== 'direct') return;
-  const peerId = peerOf(membership.directKey!, userId);
+  requireWelcome(membership, userId, await findPeer.first(q, { userId, peerId: peerOf(membership.directKey!, userId) }));
+}
+
+/** @throws not_found, not_friends */
+function requireWelcome({ directKey, createdBy }: Membership, userId: string, peer: Peer | undefined): void {
+  const peerId = peerOf(directKey!, userId);
   if (peerId === userId) return;
-  const peer = await findPeer.first(q, { userId, peerId });
   if (!peer || peer.blocked === 1 || peer.blockedByThem === 1) throw new RequestError('not_found');
   // Who opened the conversation wanted an answer, whatever their own setting says; until one of the two ended it.
-  const asked = membership.createdBy === peerId && peer.state !== 'none';
+  const asked = createdBy === peerId && peer.state !== 'none';
   if (peer.state !== 'friends' && peer.accepts !== 'anyone' && !asked) throw new RequestError('not_friends');
 }
 

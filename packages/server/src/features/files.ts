@@ -1,5 +1,5 @@
 import { RequestError, limits } from '@kith/protocol';
-import { isOperator, requireMayWrite, requireMember } from '../core/access.ts';
+import { isOperator, requireWriter } from '../core/access.ts';
 import { mib } from '../config.ts';
 import { type Context, type Handlers, newId } from '../core/context.ts';
 import { cleanFileName } from '../core/file-name.ts';
@@ -13,7 +13,7 @@ export const files: Handlers<'file.reserve' | 'file.commit' | 'file.usage'> = {
     if (avatar && size > limits.avatarBytes)
       throw new RequestError('too_large', { limit: 'avatarBytes', message: `The picture of a person or a group has at most ${limits.avatarBytes / mib} MiB.` });
     return context.services.db.write(usageKeys, async (q) => {
-      if (conversationId !== undefined) await requireMayWrite(q, await requireMember(q, conversationId, userId), userId);
+      if (conversationId !== undefined) await requireWriter(q, conversationId, userId);
       const now = context.now();
       const id = newId();
       // A place whose time is over, or whose messages were recalled, is none: its key is free again.

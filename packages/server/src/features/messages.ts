@@ -1,5 +1,5 @@
 import { type FileRef, type Message, RequestError, conversationStream, isEmojiText, limits } from '@kith/protocol';
-import { type Membership, readRank, requireMayWrite, requireMember } from '../core/access.ts';
+import { type Membership, readRank, requireMayWrite, requireMember, requireWriter } from '../core/access.ts';
 import { append, sentHash } from '../core/append.ts';
 import { findSendable, letGo, letGoOfLink } from '../core/files.ts';
 import { offerLink, relink } from '../core/links.ts';
@@ -140,7 +140,7 @@ async function forgetWithdrawn(c: Commit, userId: string): Promise<void> {
 /** The reason for which this person may not write here, if any: thrown only once it is clear that this is no repetition. */
 async function mayWrite(q: Query, conversationId: string, userId: string): Promise<RequestError | undefined> {
   try {
-    await requireMayWrite(q, await requireMember(q, conversationId, userId), userId);
+    await requireWriter(q, conversationId, userId);
     return undefined;
   } catch (error) {
     if (error instanceof RequestError) return error;

@@ -1,5 +1,5 @@
 import { conversationStream, limits, typingEveryMs } from '@kith/protocol';
-import { requireMayWrite, requireMember } from '../core/access.ts';
+import { requireWriter } from '../core/access.ts';
 import type { Handlers } from '../core/context.ts';
 import { readSettings } from '../core/privacy.ts';
 
@@ -11,8 +11,7 @@ export const typing: Handlers<'typing.set'> = {
   async 'typing.set'(context, { conversationId }) {
     const { userId } = context;
     const { type, memberCount, tells } = await context.read(async (q) => {
-      const membership = await requireMember(q, conversationId, userId);
-      await requireMayWrite(q, membership, userId);
+      const membership = await requireWriter(q, conversationId, userId);
       return { type: membership.type, memberCount: membership.memberCount, tells: (await readSettings(q, [userId])).get(userId)!.typing === 1 };
     });
     // Everybody is in the announcements, and nobody is counted there.

@@ -91,6 +91,20 @@ test('[RE3] scripts and styles are sent compressed, and kept for ever', async ()
   expect(page.headers).toMatchObject({ 'content-encoding': 'br', 'cache-control': 'no-cache', 'content-type': 'text/html; charset=utf-8' });
 });
 
+test('[CS5] a page that breaks its policy is reported by the browser, and fails these tests', async () => {
+  const page = await site.openBrowser(fresh);
+  await page.goto('/signin');
+  await page.locator('form').waitFor();
+  const reported = async (): Promise<number> => {
+    const { values } = await site.server.running.metrics.registry.getSingleMetric('kith_policy_reports_total')!.get();
+    return values.find(({ labels }) => labels['directive'] === 'img-src')?.value ?? 0;
+  };
+  expect(await reported()).toBe(0);
+  await page.evaluate(() => document.body.append(Object.assign(new Image(), { src: 'https://elsewhere.example/picture.png' })));
+  await expect.poll(reported, { timeout: 20_000 }).toBe(1);
+  expect(site.complaints.splice(0).join('\n')).toContain('Content Security Policy');
+});
+
 test('[RE4] no page asked another origin for anything, broke the policy or threw', () => {
   expect(site.complaints).toEqual([]);
 });

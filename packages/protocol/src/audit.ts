@@ -27,6 +27,7 @@ export const auditEvents = [
   'password.changed',
   'password.reset',
   'password.reset-begun',
+  'policy.broken',
   'report.settled',
   'retention.changed',
   'server.started',

@@ -5,6 +5,8 @@
 export const limits = {
   /** Bytes of one inbound frame or API body. */
   frameBytes: 65_536,
+  /** Bytes of what a browser reports of a page that broke its content security policy. */
+  policyReportBytes: 8_192,
   /** Bytes that a socket may send before it has said hello. */
   unauthenticatedBytes: 4_096,
   /** Milliseconds that a socket may stay silent before its hello. */

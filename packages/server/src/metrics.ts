@@ -23,6 +23,7 @@ export const limitNames = [
   'connections-address',
   'connections-person',
   'http-address',
+  'policy-reports',
   'picture',
   'filesTotal',
   'filesPerUser',
@@ -110,6 +111,12 @@ export function openMetrics({ process: ofProcess = false }: { process?: boolean 
     stallSeconds: new Counter({ name: 'kith_stall_seconds_total', help: 'Time by which our own event loop was late.', registers }),
     handshakesRefused: new Counter({ name: 'kith_handshakes_refused_total', help: 'WebSocket handshakes refused, by HTTP status.', labelNames: ['status'], registers }),
     badFrames: new Counter({ name: 'kith_bad_frames_total', help: 'Connections that broke RFC 6455, by the kind of break.', labelNames: ['kind'], registers }),
+    policyReports: new Counter({
+      name: 'kith_policy_reports_total',
+      help: 'Times that a browser said that a page broke its content security policy, by directive.',
+      labelNames: ['directive'],
+      registers,
+    }),
     storeRequests: new Counter({
       name: 'kith_store_requests_total',
       help: 'Requests to the S3 store of files, by operation and outcome.',

@@ -51,6 +51,11 @@ export const routes: Record<string, Route | 'methods'> = {
   'HEAD /avatars/:id/:side': picture,
   'GET /api/server': open('/api/server', 200),
   'HEAD /api/server': open('/api/server', 200),
+  // Browsers report without saying whose they are.
+  'POST /policy-reports': {
+    ...open('/policy-reports', 204),
+    request: () => ({ url: '/policy-reports', headers: { 'content-type': 'application/csp-report' }, body: '{"csp-report":{"effective-directive":"img-src"}}' }),
+  },
   'GET /healthz': open('/healthz', 200),
   'HEAD /healthz': open('/healthz', 200),
   'GET /readyz': open('/readyz', 200),

@@ -19,6 +19,14 @@ export const apiPolicy = "default-src 'none'; frame-ancestors 'none'";
 
 /** For the web client. @param origin  By which it was called: older Safari does not count wss: as 'self'. */
 export function pagePolicy(origin: string): string {
+  return [...allowed(origin), `report-uri ${reportsPath}`, ...(origin.startsWith('https:') ? ['report-to pages'] : [])].join('; ');
+}
+
+/** Where browsers say that a page broke its policy. The newer way of telling them exists on https alone, and takes the place of the older there. */
+export const reportsPath = '/policy-reports';
+export const reportingEndpoints = `pages="${reportsPath}"`;
+
+function allowed(origin: string): string[] {
   return [
     "default-src 'none'",
     "script-src 'self'",
@@ -37,5 +45,8 @@ export function pagePolicy(origin: string): string {
     "require-trusted-types-for 'script'",
     // Under which Vue's runtime makes its templates, and the client names its service worker.
     'trusted-types vue kith-worker',
-  ].join('; ');
+  ];
 }
+
+/** What a report may be about. `script-src-elem` and the like count as what they are a part of. */
+export const policyDirectives: readonly string[] = allowed('').map((directive) => directive.split(' ')[0]!);

@@ -38,7 +38,8 @@ function requireValid(identity: Identity | undefined): Identity {
   return identity;
 }
 
-const isCrossSite = (request: IncomingMessage): boolean => {
+/** Does a page of another site let a browser ask? */
+export const isCrossSite = (request: IncomingMessage): boolean => {
   const site = request.headers['sec-fetch-site'];
   return site !== undefined && site !== 'same-origin' && site !== 'none';
 };

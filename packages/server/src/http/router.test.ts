@@ -171,6 +171,16 @@ describe('[4.4] headers', () => {
     expect(policy).not.toContain('unsafe');
   });
 
+  test('[CS1] the page says where a break of its policy is told: always by the older way, on https by the newer one too', async () => {
+    const page = await server.http('GET', '/', { headers: { host: 'localhost:3000' } });
+    expect(page.headers['content-security-policy']).toMatch(/; report-uri \/policy-reports$/);
+    expect(page.headers).not.toHaveProperty('reporting-endpoints');
+    await using safe = await startTestServer({ webFolder: folder, config: { publicUrl: 'https://localhost' } });
+    const { headers } = await safe.http('GET', '/', { headers: { host: 'localhost' } });
+    expect(headers['content-security-policy']).toMatch(/; report-uri \/policy-reports; report-to pages$/);
+    expect(headers['reporting-endpoints']).toBe('pages="/policy-reports"');
+  });
+
   test('what is no page may load nothing', async () => {
     for (const path of ['/api/server', '/api/nothing', '/nothing.js', '/healthz']) {
       expect([path, (await server.http('GET', path)).headers['content-security-policy']]).toEqual([path, "default-src 'none'; frame-ancestors 'none'"]);

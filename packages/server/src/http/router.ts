@@ -15,6 +15,7 @@ import { addAvatars } from './avatars.ts';
 import { addFiles } from './files.ts';
 import { apiPolicy, commonHeaders } from './headers.ts';
 import type { Doorkeeper } from './origin.ts';
+import { addPolicyReports } from './policy-reports.ts';
 import { openReadiness } from './readiness.ts';
 import { addStatic } from './static.ts';
 import { addUploads } from './uploads.ts';
@@ -115,6 +116,7 @@ export async function openRouter(parts: Parts): Promise<Router> {
   addApi(app, parts);
   addFiles(app, parts);
   addAvatars(app, parts);
+  await addPolicyReports(app, parts);
   const stopUploads = addUploads(app, parts);
   app.get('/api/server', async (request, reply) =>
     reply

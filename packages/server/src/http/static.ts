@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fastifyStatic } from '@fastify/static';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { commonHeaders, pagePolicy } from './headers.ts';
+import { commonHeaders, pagePolicy, reportingEndpoints } from './headers.ts';
 import type { Doorkeeper } from './origin.ts';
 
 /** Where the build of the web client lies. */
@@ -34,6 +34,7 @@ export async function addStatic(
   const page = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
     reply
       .header('content-security-policy', pagePolicy(doorkeeper.originOf(request.raw) ?? "'self'"))
+      .headers(doorkeeper.secure ? { 'reporting-endpoints': reportingEndpoints } : {})
       .header('cache-control', 'no-cache')
       .sendFile('index.html');
 

@@ -79,6 +79,7 @@ const proofs: { [L in LimitName]: Proof } = {
     socket.send('{"id":"2","method":"session.list"}'.padEnd(limits.frameBytes + 1));
     expect((await socket.closed).code).toBe(1009);
   },
+  policyReportBytes: { by: 'packages/server/test/rules/policy-reports.test.ts' },
   unauthenticatedBytes: { by: 'packages/server/src/gateway/connection.test.ts' },
   helloMs: { by: 'packages/server/src/gateway/connection.test.ts' },
   outboundBytes: { by: 'packages/server/src/gateway/send-queue.test.ts' },

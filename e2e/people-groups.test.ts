@@ -511,7 +511,7 @@ describe('oneself', () => {
       if ((await earlier.count()) > 0) await earlier.click();
       return two.page.getByText('Server started').count();
     };
-    await expect.poll(began, patient).toBeGreaterThan(0);
+    await expect.poll(began, { timeout: 60_000 }).toBeGreaterThan(0);
     expect(await seriousProblems(two.page)).toEqual([]);
   });
 });

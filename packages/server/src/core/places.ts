@@ -1,8 +1,8 @@
-import { conversationStream, userStream } from '@kith/protocol';
+import { conversationStream } from '@kith/protocol';
 import type { Query } from '../db/db.ts';
 import type { ConversationsTable } from '../db/schema.ts';
 import { newId } from './context.ts';
-import { readInbox } from './entities.ts';
+import { enterInbox } from './membership.ts';
 import { type Commit, type Log, commit } from './streams.ts';
 
 /**
@@ -40,24 +40,6 @@ export async function announcementsId(q: Query): Promise<string> {
  * members hear of it, so that ten thousand people can register without ten thousand pushes to each.
  */
 export async function enterAnnouncements(c: Commit, conversationId: string, userId: string): Promise<void> {
-  const own = userStream(userId);
   await c.q.insertInto('members').values({ conversation_id: conversationId, user_id: userId, version: 0, role: 'member', state: 'joined', joined_at: c.now }).execute();
-  const { seq } = await c.q.selectFrom('streams').select('seq').where('id', '=', conversationStream(conversationId)).executeTakeFirstOrThrow();
-  await c.q
-    .insertInto('inbox')
-    .values({
-      user_id: userId,
-      conversation_id: conversationId,
-      version: c.version(own),
-      joined: 1,
-      read_seq: seq,
-      marked_unread: 0,
-      read_version: c.version(own),
-      muted_until: 0,
-      pinned_at: 0,
-      request: 0,
-    })
-    .execute();
-  c.put(own, await readInbox(c.q, userId, conversationId));
-  c.follow(own, conversationStream(conversationId));
+  await enterInbox(c, conversationId, userId, false);
 }

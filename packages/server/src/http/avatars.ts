@@ -1,26 +1,11 @@
 import { RequestError } from '@kith/protocol';
 import type { FastifyInstance } from 'fastify';
-import type { Blobs } from '../blobs/blobs.ts';
-import type { Config } from '../config.ts';
-import type { Core } from '../core/core.ts';
-import type { Clock } from '../gateway/clock.ts';
-import type { Log } from '../log.ts';
 import { CallerRates } from './caller-rates.ts';
-import { etagOf, filePolicy, matches, neverAs, requireFileId } from './files.ts';
+import { type Serving, etagOf, filePolicy, matches, neverAs, requireFileId } from './files.ts';
 import { identifyReader } from './identify.ts';
-import type { Doorkeeper } from './origin.ts';
-
-interface Parts {
-  core: Core;
-  blobs: Blobs;
-  config: Config;
-  doorkeeper: Doorkeeper;
-  clock: Clock;
-  log: Log;
-}
 
 /** `GET /avatars/<id>/<64|192|512>`: uploaded pictures of people and groups, always as we made them. */
-export function addAvatars(app: FastifyInstance, { core, blobs, config, doorkeeper, clock, log }: Parts): void {
+export function addAvatars(app: FastifyInstance, { core, blobs, config, doorkeeper, clock, log }: Serving): void {
   const rates = config.rateLimits ? new CallerRates(clock) : undefined;
 
   app.get<{ Params: { id: string; side: string } }>('/avatars/:id/:side', async (request, reply) => {

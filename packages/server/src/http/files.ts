@@ -12,7 +12,8 @@ import { isShown } from './file-types.ts';
 import { identifyReader } from './identify.ts';
 import type { Doorkeeper } from './origin.ts';
 
-interface Parts {
+/** What serving files of any kind needs. */
+export interface Serving {
   core: Core;
   blobs: Blobs;
   config: Config;
@@ -34,7 +35,7 @@ export const filePolicy = "sandbox; default-src 'none'; frame-ancestors 'none'";
  * `GET /files/<id>/<name>`: the bytes, to who may read them at this moment. The name in the URL is for people; the one in
  * the header is ours.
  */
-export function addFiles(app: FastifyInstance, { core, blobs, config, doorkeeper, clock, log }: Parts): void {
+export function addFiles(app: FastifyInstance, { core, blobs, config, doorkeeper, clock, log }: Serving): void {
   const rates = config.rateLimits ? new CallerRates(clock) : undefined;
 
   app.route<{ Params: { id: string }; Querystring: { size?: unknown } }>({

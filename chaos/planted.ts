@@ -27,7 +27,7 @@ export const planted: Mutation[] = [
   },
   {
     mistake: 'a client id that is forgotten',
-    changes: [{ file: 'core/append.ts', from: '    client_id: draft.clientId,', to: '    client_id: draft.clientId && newId(),' }],
+    changes: [{ file: 'core/append.ts', from: '  client_id: draft.clientId,', to: '  client_id: draft.clientId && newId(),' }],
     check: { nemesis: 'retries', seconds: 3 },
     says: /R[126] /,
   },
@@ -57,7 +57,7 @@ export const planted: Mutation[] = [
     mistake: 'a seq that is used twice',
     changes: [
       { file: 'db/migrations/0001_init.ts', from: `    .addUniqueConstraint('messages_seq', ['conversation_id', 'seq'])\n`, to: '' },
-      { file: 'core/streams.ts', from: `seq: eb('seq', '+', 1)`, to: `seq: eb.case().when('version', '=', 20).then(eb.ref('seq')).else(eb('seq', '+', 1)).end()` },
+      { file: 'core/streams.ts', from: `seq: eb('seq', '+', by)`, to: `seq: eb.case().when('version', '=', 20).then(eb.ref('seq')).else(eb('seq', '+', by)).end()` },
     ],
     check: { nemesis: 'none', seconds: 3 },
     says: /R3 .* stands at place/,

@@ -109,9 +109,11 @@ test.each(['worker', 'direct', 'postgres'] as const)(
       for (const entity of changes.entities) polled.set(entityKey(entity), entity);
       ({ version } = changes);
     };
+    let sent = 0;
     const writing = Promise.all(
       people.map(async (person, who) => {
-        for (let at = 0; at < 40; at += 1)
+        // As long as it takes until enough was seen meanwhile.
+        for (let at = 0; at < 40 || snapshots.length <= 10; at += 1, sent += 1)
           await host.result(person, 'message.send', { conversationId: conversation.id, clientId: `message-${who}-${at}`, type: 'text', text: 'hello' });
       }),
     );
@@ -124,7 +126,7 @@ test.each(['worker', 'direct', 'postgres'] as const)(
     await writing;
     await poll();
     const truth = host.pushed.filter((entity) => entity.kind === 'message' && entity.type === 'text');
-    expect(truth.length).toBe(160);
+    expect(truth.length).toBe(sent);
     expect([...polled.values()].filter((entity) => entity.kind === 'message').sort((a, b) => a.version - b.version)).toEqual(truth);
     expect(snapshots.length).toBeGreaterThan(10);
     for (const snapshot of snapshots) {

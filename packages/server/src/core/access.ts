@@ -1,6 +1,6 @@
 import { RequestError } from '@kith/protocol';
 import type { Config } from '../config.ts';
-import type { Query } from '../db/db.ts';
+import type { Append, Query } from '../db/db.ts';
 import { prepare } from '../db/prepare.ts';
 import type { ConversationsTable, FriendsTable, MembersTable, UsersTable } from '../db/schema.ts';
 
@@ -149,12 +149,31 @@ const findMembershipAndPeer = prepare((q, { conversationId, userId }: { conversa
  */
 export async function requireWriter(q: Query, conversationId: string, userId: string): Promise<Membership> {
   const row = await findMembershipAndPeer.first(q, { conversationId, userId });
+  if (row?.type === 'announcements') await requireOperator(q, userId);
+  return requireWriterBy(row, userId);
+}
+
+type Writer = NonNullable<Awaited<ReturnType<typeof findMembershipAndPeer.first>>>;
+
+function requireWriterBy(row: Writer | undefined, userId: string): Membership {
   if (!row) throw new RequestError('not_a_member');
   const { accepts, ...rest } = row;
-  if (row.type === 'announcements') await requireOperator(q, userId);
-  else if (row.type === 'direct') requireWelcome(row, userId, accepts === null ? undefined : { ...rest, accepts });
+  if (row.type === 'direct') requireWelcome(row, userId, accepts === null ? undefined : { ...rest, accepts });
   return row;
 }
+
+/** The same for a work that is said in values. In announcements it takes a look at the person too: there it is never said so. */
+export const writerRights = (conversationId: string, userId: string): Pick<Append<unknown>, 'rights' | 'allows'> => ({
+  rights: (q) => findMembershipAndPeer.statement(q, { conversationId, userId }),
+  allows(rows) {
+    try {
+      return requireWriterBy((rows as Writer[])[0], userId).type !== 'announcements';
+    } catch (error) {
+      if (error instanceof RequestError) return false;
+      throw error;
+    }
+  },
+});
 
 /**
  * May this person write in this conversation, of which they are a member, now?

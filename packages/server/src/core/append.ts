@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { type FileRef, type Message, conversationStream, firstLink } from '@kith/protocol';
+import type { Place } from '../db/db.ts';
 import { prepare } from '../db/prepare.ts';
 import type { MessagesTable } from '../db/schema.ts';
 import { newId } from './context.ts';
 import { toMessage } from './entities.ts';
 import { sharedAs } from './shared.ts';
-import type { Commit } from './streams.ts';
+import type { Commit, OnlyAppends } from './streams.ts';
 
 export interface Draft {
   conversationId: string;
@@ -40,33 +41,46 @@ const columnsOf = (row: MessagesTable): (keyof MessagesTable)[] => Object.keys(r
  */
 export async function append(c: Commit, draft: Draft): Promise<Message | undefined> {
   const stream = conversationStream(draft.conversationId);
-  const row: MessagesTable = {
-    id: newId(),
-    conversation_id: draft.conversationId,
-    version: c.version(stream),
-    ...c.appended(),
-    sender_id: draft.senderId,
-    client_id: draft.clientId,
-    type: draft.type,
-    text: draft.text,
-    sent_hash: draft.clientId === null ? null : sentHash(draft.type, draft.text, draft.file?.id),
-    edited_at: null,
-    deleted_at: null,
-    deleted_by: null,
-    event: draft.event ? JSON.stringify(draft.event) : null,
-    file_id: draft.file?.id ?? null,
-    file: draft.file ? JSON.stringify(draft.file) : null,
-    link_url: firstLink(draft.text) ?? null,
-    link: null,
-    link_file_id: null,
-    link_off: 0,
-    shared: sharedAs(draft),
-  };
+  const row: MessagesTable = { ...rowOf(draft), version: c.version(stream), ...c.appended() };
   if (!(await insertMessage.first(c.q, row))) return undefined;
   const message = toMessage(row);
   c.put(stream, message);
   return message;
 }
+
+/** A commit that appends a message and does nothing else, in values. */
+export function onlyAppends(draft: Draft, rights: Pick<OnlyAppends<unknown>, 'rights' | 'allows'>): OnlyAppends<{ message: Message }> {
+  let row: Omit<MessagesTable, keyof Place>;
+  return {
+    ...rights,
+    message: () => (row ??= rowOf(draft)),
+    done(place) {
+      const message = toMessage({ ...row, ...place });
+      return { entity: message, result: { message } };
+    },
+  };
+}
+
+const rowOf = (draft: Draft): Omit<MessagesTable, keyof Place> => ({
+  id: newId(),
+  conversation_id: draft.conversationId,
+  sender_id: draft.senderId,
+  client_id: draft.clientId,
+  type: draft.type,
+  text: draft.text,
+  sent_hash: draft.clientId === null ? null : sentHash(draft.type, draft.text, draft.file?.id),
+  edited_at: null,
+  deleted_at: null,
+  deleted_by: null,
+  event: draft.event ? JSON.stringify(draft.event) : null,
+  file_id: draft.file?.id ?? null,
+  file: draft.file ? JSON.stringify(draft.file) : null,
+  link_url: firstLink(draft.text) ?? null,
+  link: null,
+  link_file_id: null,
+  link_off: 0,
+  shared: sharedAs(draft),
+});
 
 /** Says in the conversation what its members did: renamed, added, left … */
 export async function appendLine(c: Commit, conversationId: string, senderId: string, event: NonNullable<Message['event']>): Promise<void> {

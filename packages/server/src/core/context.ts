@@ -11,7 +11,7 @@ import type { Presence } from './presence.ts';
 import type { PushSender } from './push-sender.ts';
 import type { RoomsOnline } from './rooms-online.ts';
 import type { SignInLimits } from './sign-in-limits.ts';
-import { type Commit, type Log, commit } from './streams.ts';
+import { type Commit, type CommitOptions, type Log, commit } from './streams.ts';
 import type { Tickets } from './tickets.ts';
 
 /** What lives as long as the core. */
@@ -65,7 +65,7 @@ export class Context {
     return this.services.db.read(work);
   }
 
-  commit<T>(streams: StreamId[] | ((q: Query) => Promise<StreamId[]>), work: (c: Commit) => Promise<T>, options?: { append?: StreamId }): Promise<T> {
+  commit<T>(streams: StreamId[] | ((q: Query) => Promise<StreamId[]>), work: (c: Commit) => Promise<T>, options?: CommitOptions<T>): Promise<T> {
     return commit(this.services, streams, work, options);
   }
 

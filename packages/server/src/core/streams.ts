@@ -1,5 +1,5 @@
 import { type CloseName, type Entity, RequestError, type StreamId, entityKey } from '@kith/protocol';
-import type { Database, Query } from '../db/db.ts';
+import type { Append, Database, Place, Query } from '../db/db.ts';
 import { prepare } from '../db/prepare.ts';
 import type { Publication, Topic } from './core.ts';
 
@@ -42,10 +42,17 @@ export class Unchanged<T> extends Error {
   }
 }
 
-interface Part {
-  version: number;
-  seq: number;
-  at: number;
+/** A commit that does nothing but append one message, said in values for engines that do it so: it is a version and a push like any other. */
+export interface OnlyAppends<T> extends Pick<Append<T>, 'message' | 'rights' | 'allows'> {
+  done(place: Place): { entity: Entity; result: T };
+}
+
+export interface CommitOptions<T> {
+  append?: StreamId;
+  only?: OnlyAppends<T>;
+}
+
+interface Part extends Place {
   /** By key: an entity written twice in one commit is pushed once, as it was last. */
   entities: Map<string, Entity>;
   follow: Topic[];
@@ -65,31 +72,32 @@ interface Part {
  *
  * @param streams  Ids, or a query for them. A query is asked again under the locks; if its answer changed, all starts over.
  * @param append   The conversation in which this commit takes the next message seq.
+ * @param only     The same in values, where that is all it does: `append` is its only stream then.
  */
-export async function commit<T>(
-  log: Log,
-  streams: StreamId[] | ((q: Query) => Promise<StreamId[]>),
-  work: (c: Commit) => Promise<T>,
-  options: { append?: StreamId } = {},
-): Promise<T> {
+export async function commit<T>(log: Log, streams: StreamId[] | ((q: Query) => Promise<StreamId[]>), work: (c: Commit) => Promise<T>, options: CommitOptions<T> = {}): Promise<T> {
+  const { append, only } = options;
   for (;;) {
     const wanted = inOrder(typeof streams === 'function' ? await log.db.read(streams) : streams);
     const parts = new Map<StreamId, Part>();
     let moved = false;
     let result: T;
     try {
-      result = await log.db.write(wanted, async (q) => {
-        parts.clear();
-        const now = log.now();
-        for (const stream of wanted) parts.set(stream, await advance(q, stream, stream === options.append ? now : undefined));
-        if (typeof streams === 'function' && !same(wanted, inOrder(await streams(q)))) {
-          moved = true;
-          throw new Unchanged(undefined);
-        }
-        const value = await work(commitOn(q, now, parts, options.append));
-        await giveBack(q, parts);
-        return value;
-      });
+      result = await log.db.write(
+        wanted,
+        async (q) => {
+          parts.clear();
+          const now = log.now();
+          for (const stream of wanted) parts.set(stream, await advance(q, stream, stream === append ? now : undefined));
+          if (typeof streams === 'function' && !same(wanted, inOrder(await streams(q)))) {
+            moved = true;
+            throw new Unchanged(undefined);
+          }
+          const value = await work(commitOn(q, now, parts, append));
+          await giveBack(q, parts);
+          return value;
+        },
+        append && only && inValues(append, log, only, parts),
+      );
     } catch (error) {
       if (moved) continue;
       if (error instanceof Unchanged) return error.result as T;
@@ -99,6 +107,23 @@ export async function commit<T>(
     return result;
   }
 }
+
+function inValues<T>(stream: StreamId, { now }: Log, only: OnlyAppends<T>, parts: Map<StreamId, Part>): Append<T> {
+  return {
+    ...only,
+    stream,
+    advance: (q, count) => takeVersionsAndSeqs.statement(q, { id: stream, by: count, now: now() }),
+    done(place) {
+      const { entity, result } = only.done(place);
+      parts.clear();
+      parts.set(stream, { ...place, ...nothing(), entities: new Map([[entityKey(entity), entity]]) });
+      return result;
+    },
+  };
+}
+
+/** What a part of a commit says at first. */
+const nothing = (): Omit<Part, keyof Place> => ({ entities: new Map(), follow: [], unfollow: [], doubt: [] });
 
 const inOrder = (streams: StreamId[]): StreamId[] => [...new Set(streams)].sort();
 const same = (a: StreamId[], b: StreamId[]): boolean => a.length === b.length && a.every((stream, at) => stream === b[at]);
@@ -111,20 +136,21 @@ const takeVersion = prepare((q, { id }: { id: string }) =>
     .returning(['version', 'seq', 'at']),
 );
 
-const takeVersionAndSeq = prepare((q, { id, now }: { id: string; now: number }) =>
+/** For so many messages at once; the answer is that of the last of them. */
+const takeVersionsAndSeqs = prepare((q, { id, by, now }: { id: string; by: number; now: number }) =>
   q
     .updateTable('streams')
     .where('id', '=', id)
-    .set((eb) => ({ version: eb('version', '+', 1), seq: eb('seq', '+', 1), at: eb.case().when('at', '>', now).then(eb.ref('at')).else(now).end() }))
+    .set((eb) => ({ version: eb('version', '+', by), seq: eb('seq', '+', by), at: eb.case().when('at', '>', now).then(eb.ref('at')).else(now).end() }))
     .returning(['version', 'seq', 'at']),
 );
 
 /** Locks the stream's row and takes its next version; with `now`, its next message seq too. */
 async function advance(q: Query, stream: StreamId, now: number | undefined): Promise<Part> {
-  const row = await (now === undefined ? takeVersion.first(q, { id: stream }) : takeVersionAndSeq.first(q, { id: stream, now }));
+  const row = await (now === undefined ? takeVersion.first(q, { id: stream }) : takeVersionsAndSeqs.first(q, { id: stream, by: 1, now }));
   // The same answer as for a stream that is somebody else's: ids cannot be probed.
   if (!row) throw new RequestError(stream.startsWith('user:') ? 'not_found' : 'not_a_member');
-  return { ...row, entities: new Map(), follow: [], unfollow: [], doubt: [] };
+  return { ...row, ...nothing() };
 }
 
 /**
@@ -164,7 +190,7 @@ function commitOn(q: Query, now: number, parts: Map<StreamId, Part>, append: Str
       const at = options.append ? now : 0;
       await q.insertInto('streams').values({ id: stream, version: 1, seq, at }).execute();
       if (options.append) appends = stream;
-      parts.set(stream, { version: 1, seq, at, entities: new Map(), follow: [], unfollow: [], doubt: [] });
+      parts.set(stream, { version: 1, seq, at, ...nothing() });
     },
     put(stream, ...entities) {
       for (const entity of entities) part(stream).entities.set(entityKey(entity), entity);

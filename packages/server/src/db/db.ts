@@ -1,5 +1,6 @@
 import type { Kysely } from 'kysely';
-import type { Schema } from './schema.ts';
+import type { Statement } from './prepare.ts';
+import type { MessagesTable, Schema, StreamsTable } from './schema.ts';
 
 /** What work runs its queries on: inside `read` a consistent view, inside `write` a transaction. */
 export type Query = Kysely<Schema>;
@@ -17,10 +18,11 @@ export interface Database {
    *
    * May run `work` again from the start after a conflict with another writer.
    *
+   * @param append  The same work in values, where it can be said so.
    * @throws storage_full, busy
    * @throws CommitUnknown when nobody can say whether the transaction is committed
    */
-  write<T>(keys: readonly string[], work: (q: Query) => Promise<T>): Promise<T>;
+  write<T>(keys: readonly string[], work: (q: Query) => Promise<T>, append?: Append<T>): Promise<T>;
 
   /**
    * What was deleted is gone from the disk, too, as far as this program decides that: what it overwrote is overwritten, and no
@@ -32,6 +34,27 @@ export interface Database {
 
   close(): Promise<void>;
 }
+
+/**
+ * A work that does nothing but put one message at the end of one conversation, said in values. Where each query is a round trip, an
+ * engine does it in place of the work, in one go with others that wait for the same conversation. That may only ever come out as the work
+ * would have: whatever is not as expected, an engine undoes and runs the work, which alone knows refusals and repetitions.
+ */
+export interface Append<T> {
+  /** The stream whose next version and seq the message takes: the only key of the write. */
+  stream: string;
+  message: () => Omit<MessagesTable, keyof Place>;
+  /** Locks the stream and takes so many versions and seqs. Finds `version`, `seq` and `at` of the last of them, in this order. */
+  advance: (q: Query, count: number) => Statement;
+  /** What this finds, once the stream is locked, … */
+  rights: (q: Query) => Statement;
+  /** … decides whether the message may be written: nothing else may, so that the same rows are always the same answer. */
+  allows: (rows: readonly unknown[]) => boolean;
+  /** What the work would have resolved with. Called once, when it is durable. */
+  done: (place: Place) => T;
+}
+
+export type Place = Pick<StreamsTable, 'version' | 'seq' | 'at'>;
 
 /** The commit itself failed half-way: the work may be durable or not. Neither ack nor nack may follow. */
 export class CommitUnknown extends Error {

@@ -2,8 +2,9 @@ import type { Socket } from 'node:net';
 import { RequestError } from '@kith/protocol';
 import { type ControlledTransaction, Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
-import { CommitUnknown, type Database, DatabaseError, type Query } from './db.ts';
+import { type Append, CommitUnknown, type Database, DatabaseError, type Query } from './db.ts';
 import { migrate } from './migrate.ts';
+import { Appends } from './postgres-append.ts';
 import type { Schema } from './schema.ts';
 
 const connections = 10;
@@ -11,6 +12,8 @@ const connections = 10;
 const statementMs = 10_000;
 const connectMs = 5_000;
 const attempts = 5;
+/** Messages of one conversation that are written in one go, at most. */
+const appendsAtOnce = 128;
 
 /** Deadlock and serialisation failure: nothing is wrong with the work, run it again. */
 const conflicts = new Set(['40P01', '40001']);
@@ -62,7 +65,7 @@ export async function openPostgres(url: string, { longestMs = statementMs }: { l
     if (error instanceof DatabaseError) throw error;
     throw new DatabaseError(`PostgreSQL cannot be used: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   }
-  return new PostgresDatabase(db);
+  return new PostgresDatabase(db, new Appends(pool, db));
 }
 
 /**
@@ -92,14 +95,26 @@ function giveUpSilent(client: pg.PoolClient, ms: number): void {
   stream.setTimeout(ms, () => stream.destroy());
 }
 
+/** A write that waits to be done together with others. */
+interface Waiting {
+  append: Append<unknown>;
+  work: (q: Query) => Promise<unknown>;
+  resolve: (value: unknown) => void;
+  reject: (error: unknown) => void;
+}
+
 class PostgresDatabase implements Database {
   readonly #db: Query;
+  readonly #appends: Appends;
   /** The last writer of each key: those of one conversation wait here in order, not at the row lock in any order. */
   readonly #last = new Map<string, Promise<unknown>>();
+  /** Where the last writer of a key is a group of messages that has not been taken up yet: more may join it. */
+  readonly #gathering = new Map<string, Waiting[]>();
   readonly #running = new Set<Promise<unknown>>();
 
-  constructor(db: Query) {
+  constructor(db: Query, appends: Appends) {
     this.#db = db;
+    this.#appends = appends;
   }
 
   read<T>(work: (q: Query) => Promise<T>): Promise<T> {
@@ -120,9 +135,15 @@ class PostgresDatabase implements Database {
     }
   }
 
-  write<T>(keys: readonly string[], work: (q: Query) => Promise<T>): Promise<T> {
+  write<T>(keys: readonly string[], work: (q: Query) => Promise<T>, append?: Append<T>): Promise<T> {
+    if (append) return this.#track(this.#gather(append, work));
+    return this.#track(this.#inTurn(keys, () => this.#write(work)));
+  }
+
+  #inTurn<T>(keys: readonly string[], start: () => Promise<T>): Promise<T> {
+    for (const key of keys) this.#gathering.delete(key);
     const before = Promise.all(keys.map((key) => this.#last.get(key)));
-    const run = before.then(() => this.#write(work));
+    const run = before.then(start);
     const settled = run.then(
       () => {},
       () => {},
@@ -131,7 +152,46 @@ class PostgresDatabase implements Database {
     void settled.then(() => {
       for (const key of keys) if (this.#last.get(key) === settled) this.#last.delete(key);
     });
-    return this.#track(run);
+    return run;
+  }
+
+  /** While one group is written, or waits for a connection, the next one comes together: the more there is to do, the less each costs. */
+  #gather<T>(append: Append<T>, work: (q: Query) => Promise<T>): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const { stream } = append;
+    const waiting: Waiting = { append, work, resolve, reject };
+    const group = this.#gathering.get(stream);
+    if (group && group.length < appendsAtOnce) group.push(waiting);
+    else {
+      const begun = [waiting];
+      void this.#inTurn([stream], () => this.#together(begun));
+      this.#gathering.set(stream, begun);
+    }
+    return promise as Promise<T>;
+  }
+
+  /** All at once; where that does not go through, in halves, so that one which is refused soon stands alone. Settles them in their order. */
+  async #together(group: Waiting[]): Promise<void> {
+    const take = (): Append<unknown>[] => {
+      const { stream } = group[0]!.append;
+      if (this.#gathering.get(stream) === group) this.#gathering.delete(stream);
+      return group.map(({ append }) => append);
+    };
+    try {
+      const places = await this.#appends.run(take);
+      if (places) {
+        for (const [at, place] of places.entries()) group[at]!.resolve(group[at]!.append.done(place));
+        return;
+      }
+    } catch (error) {
+      take();
+      for (const { reject } of group) reject(refusal(error));
+      return;
+    }
+    if (group.length === 1) return this.#write(group[0]!.work).then(group[0]!.resolve, group[0]!.reject);
+    const half = group.length >> 1;
+    await this.#together(group.slice(0, half));
+    await this.#together(group.slice(half));
   }
 
   async #write<T>(work: (q: Query) => Promise<T>): Promise<T> {

@@ -42,8 +42,9 @@ export function runDirectly(q: Query, engine: Direct): void {
  */
 export function prepare<P extends object, R>(
   build: (q: Query, given: P) => Built<R>,
-): { first(q: Query, given: P): Promise<R | undefined>; all(q: Query, given: P): Promise<R[]> } {
+): { first(q: Query, given: P): Promise<R | undefined>; all(q: Query, given: P): Promise<R[]>; statement(q: Query, given: P): Statement } {
   let prepared: Prepared | undefined;
+  let apart: Prepared | undefined;
   const statement = (q: Query, given: P): Statement => {
     prepared ??= compile(q, given, build);
     return { of: prepared, parameters: valuesOf(prepared, given as Given) };
@@ -56,6 +57,11 @@ export function prepare<P extends object, R>(
     async all(q, given) {
       const engine = direct.get(q);
       return (engine ? engine.all(statement(q, given)) : await build(q, given).execute()) as R[];
+    },
+    /** For an engine without a direct way that runs it within a statement of its own. In the words of that engine, so not the one above. */
+    statement(q, given) {
+      apart ??= compile(q, given, build);
+      return { of: apart, parameters: valuesOf(apart, given as Given) };
     },
   };
 }

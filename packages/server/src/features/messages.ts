@@ -1,6 +1,6 @@
 import { type FileRef, type Message, RequestError, conversationStream, isEmojiText, limits } from '@kith/protocol';
-import { type Membership, readRank, requireMayWrite, requireMember, requireWriter } from '../core/access.ts';
-import { append, sentHash } from '../core/append.ts';
+import { type Membership, readRank, requireMayWrite, requireMember, requireWriter, writerRights } from '../core/access.ts';
+import { append, onlyAppends, sentHash } from '../core/append.ts';
 import { findSendable, letGo, letGoOfLink } from '../core/files.ts';
 import { offerLink, relink } from '../core/links.ts';
 import type { Context, Handlers } from '../core/context.ts';
@@ -35,7 +35,7 @@ export const messages: Handlers<'message.send' | 'message.withdraw' | 'message.e
           throw refused ?? new RequestError('client_id_reused');
         throw c.unchanged({ message: toMessage(first) });
       },
-      { append: stream },
+      { append: stream, ...(fileId === undefined && { only: onlyAppends({ conversationId, senderId: userId, clientId, type, text }, writerRights(conversationId, userId)) }) },
     );
     context.services.push.messageSent(result.message);
     offerLink(context.services, result.message);

@@ -30,7 +30,7 @@ const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kith-cluster-'));
 const [postgres, nats, store] = await Promise.all([openTestPostgres({ fsync: true }), startNats(), startS3()]);
 const { s3Endpoint, s3Bucket, s3AccessKey, s3SecretKey } = store.config;
 const files = { KITH_S3_ENDPOINT: s3Endpoint, KITH_S3_BUCKET: s3Bucket, KITH_S3_ACCESS_KEY: s3AccessKey, KITH_S3_SECRET_KEY: s3SecretKey };
-const env = { ...process.env, ...files, KITH_DATABASE: postgres.url, KITH_NATS: nats.url, KITH_PUBLIC_URL: url };
+const env = { ...process.env, ...files, KITH_DATABASE: postgres.url, KITH_NATS: nats.url, KITH_PUBLIC_URL: url, KITH_TRYING: 'on' };
 
 const nodes: Node[] = [];
 let setup: string | undefined;

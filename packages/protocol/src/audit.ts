@@ -30,6 +30,7 @@ export const auditEvents = [
   'policy.broken',
   'report.settled',
   'retention.changed',
+  'secrets.rotated',
   'server.started',
   'server.stopped',
   'session.ended',

@@ -49,7 +49,13 @@ export const pushMethods = {
   ),
   'push.subscribe': method(
     'Sends pushes to this device from now on, until its session ends. Call it at every start: it replaces what this session had before, and the same again changes nothing.',
-    z.strictObject({ endpoint, p256dh, auth }),
+    z.strictObject({
+      endpoint,
+      p256dh,
+      auth,
+      /** The key of `push.key` that the subscription was made with. Default: the one of now. */
+      publicKey: z.optional(p256dh),
+    }),
     f.nothing,
   ),
   'push.unsubscribe': method('No more pushes to this endpoint of yours.', z.strictObject({ endpoint }), f.nothing),

@@ -4,7 +4,8 @@ import { record } from './core/audit.ts';
 import { newCode, sha256 } from './core/context.ts';
 import { setDisabled } from './core/disable.ts';
 import { commit } from './core/streams.ts';
-import { Tickets, openTicketKey, resetMs, resetOf } from './core/tickets.ts';
+import { openSecrets } from './core/secrets.ts';
+import { Tickets, resetMs, resetOf } from './core/tickets.ts';
 import { type Database, DatabaseError } from './db/db.ts';
 import { besideServer } from './db/open.ts';
 
@@ -32,7 +33,7 @@ export async function resetTicket(config: Where, handle: string, now = Date.now(
   const db = beside(config);
   const user = await find(db, handle);
   if (user.password === null) throw new DatabaseError(`${handle} has no password here.`);
-  const tickets = new Tickets(await openTicketKey(db), { db, now: () => now });
+  const tickets = new Tickets(await openSecrets(config, { db, now: () => now }), { db, now: () => now });
   await db.write([], (q) => record(q, now, { event: 'password.reset-begun', subject: user.id, detail: { by: 'command' } }));
   return tickets.seal(resetOf(user), resetMs);
 }

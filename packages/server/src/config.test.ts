@@ -10,6 +10,8 @@ const problems = (argv: string[], env: Record<string, string> = {}): string => {
   }
   return '';
 };
+/** A password as it should be. */
+const strong = 'f3b1c94e7a20d85c6bb9';
 const read = (argv: string[], env: Record<string, string> = {}): CommandLine => readCommandLine(argv, env);
 
 describe('settings', () => {
@@ -97,19 +99,19 @@ describe('pairs that do not go together are refused', () => {
     expect(problems([], env)).toContain(message);
   });
 
-  const s3 = { KITH_S3_ENDPOINT: 'https://s3.example.org', KITH_S3_BUCKET: 'kith-files', KITH_S3_ACCESS_KEY: 'key', KITH_S3_SECRET_KEY: 'secret' };
+  const s3 = { KITH_S3_ENDPOINT: 'https://s3.example.org', KITH_S3_BUCKET: 'kith-files', KITH_S3_ACCESS_KEY: 'key', KITH_S3_SECRET_KEY: strong };
   test.each<[string, Record<string, string>, string]>([
     ['no endpoint', { ...s3, KITH_S3_ENDPOINT: '' }, 'KITH_S3_ENDPOINT is missing'],
     ['no bucket', { ...s3, KITH_S3_BUCKET: '' }, 'KITH_S3_ENDPOINT needs KITH_S3_BUCKET.'],
     ['no key', { ...s3, KITH_S3_ACCESS_KEY: '' }, 'KITH_S3_ENDPOINT needs KITH_S3_ACCESS_KEY.'],
     ['no secret', { ...s3, KITH_S3_SECRET_KEY: '' }, 'KITH_S3_ENDPOINT needs KITH_S3_SECRET_KEY.'],
-    ['a secret in the URL', { ...s3, KITH_S3_ENDPOINT: 'https://key:secret@s3.example.org' }, 'must be a URL without credentials'],
+    ['a secret in the URL', { ...s3, KITH_S3_ENDPOINT: `https://key:${strong}@s3.example.org` }, 'must be a URL without credentials'],
     ['another scheme', { ...s3, KITH_S3_ENDPOINT: 's3://kith-files' }, 'must be a URL like'],
     ['a bucket that is none', { ...s3, KITH_S3_BUCKET: 'a/../b' }, 'must be the name of a bucket'],
     ['no TLS to another machine', { ...s3, KITH_S3_ENDPOINT: 'http://s3.example.org' }, 'no TLS'],
   ])('[FI30] a store in S3 with %s is refused', (_, env, message) => {
     expect(problems([], env)).toContain(message);
-    expect(problems([], env)).not.toContain('secret@');
+    expect(problems([], env)).not.toContain(strong);
   });
 
   test('[FI30] a store in S3 is where it is said to be', () => {
@@ -122,7 +124,37 @@ describe('pairs that do not go together are refused', () => {
     expect(read([], { ...s3, KITH_S3_ENDPOINT: 'http://127.0.0.1:9000' }).config.s3Endpoint).toBe('http://127.0.0.1:9000');
   });
 
-  const nats = { KITH_NATS: 'tls://kith:secret@a.example.org,tls://b.example.org:4333', KITH_DATABASE: 'postgres://kith@127.0.0.1/kith' };
+  const nats = { KITH_NATS: `tls://kith:${strong}@a.example.org,tls://b.example.org:4333`, KITH_DATABASE: 'postgres://kith@127.0.0.1/kith' };
+  const jwt = { KITH_JWT_ALG: 'HS256', KITH_JWT_AUDIENCE: 'kith' };
+  test.each<[string, Record<string, string>, string]>([
+    ['the password of compose.yaml', { KITH_DATABASE: 'postgres://kith:try-only@postgres/kith' }, 'The password in KITH_DATABASE is one of a sample'],
+    ['one of the pages here', { KITH_DATABASE: 'postgres://kith:secret@127.0.0.1/kith' }, 'The password in KITH_DATABASE is one of a sample'],
+    ['one that is the name', { KITH_DATABASE: 'postgres://chatserver:chatserver@127.0.0.1/kith' }, 'The password in KITH_DATABASE is the same as the name beside it'],
+    ['one to be changed', { KITH_DATABASE: 'postgres://kith:Please-Change-Me!@127.0.0.1/kith' }, 'The password in KITH_DATABASE is one of a sample'],
+    ['one that is short', { KITH_DATABASE: 'postgres://kith:k7%23q@127.0.0.1/kith' }, 'The password in KITH_DATABASE has less than 8 characters'],
+    ['one that cannot be decoded', { KITH_DATABASE: 'postgres://kith:%zz@127.0.0.1/kith' }, 'The password in KITH_DATABASE has less than 8 characters'],
+    ['one that repeats itself', { KITH_DATABASE: 'postgres://kith:ababababababab@127.0.0.1/kith' }, 'The password in KITH_DATABASE is the same few characters'],
+    ['a password of NATS', { ...nats, KITH_NATS: 'tls://a.example.org,tls://kith:password@b.example.org' }, 'The password in KITH_NATS is one of a sample'],
+    ['a token of NATS', { ...nats, KITH_NATS: 'tls://changeme@a.example.org' }, 'The password in KITH_NATS is one of a sample'],
+    ['keys of MinIO', { ...s3, KITH_S3_ACCESS_KEY: 'minioadmin', KITH_S3_SECRET_KEY: 'minioadmin' }, 'KITH_S3_SECRET_KEY is the same as the name'],
+    ['keys of s3rver', { ...s3, KITH_S3_SECRET_KEY: 'S3RVER' }, 'KITH_S3_SECRET_KEY is one of a sample'],
+    ['keys of the pages of Amazon', { ...s3, KITH_S3_SECRET_KEY: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY' }, 'KITH_S3_SECRET_KEY is one of a sample'],
+    ['a template that nobody filled in', { ...s3, KITH_S3_SECRET_KEY: '${S3_SECRET}' }, 'KITH_S3_SECRET_KEY is one of a sample'],
+    ['a JWT secret of a tutorial', { ...jwt, KITH_JWT_KEY: 'your-secret-key-with-32-or-more-bytes' }, 'KITH_JWT_KEY is one of a sample'],
+    ['a JWT secret of one letter', { ...jwt, KITH_JWT_KEY: 'k'.repeat(32) }, 'KITH_JWT_KEY is the same few characters'],
+  ])('[KY8] %s is refused, in words and without repeating it; where the server is for trying it is taken', (_, env, message) => {
+    const said = problems([], env);
+    expect(said).toContain(message);
+    expect(said).toContain('openssl rand');
+    expect(said).not.toContain(env['KITH_S3_SECRET_KEY'] ?? env['KITH_JWT_KEY'] ?? '%');
+    expect(problems([], { ...env, KITH_TRYING: 'on' })).toBe('');
+  });
+
+  test('[KY8] what was drawn by lot is taken, and no password at all where the database asks for none', () => {
+    expect(problems([], { ...nats, ...s3, ...jwt, KITH_JWT_KEY: strong.repeat(2), KITH_DATABASE: `postgres://kith:${strong}@127.0.0.1/kith` })).toBe('');
+    expect(problems([], { KITH_DATABASE: 'postgres://kith@127.0.0.1/kith' })).toBe('');
+  });
+
   test.each<[string, Record<string, string>, string]>([
     ['SQLite, which has one writer', { ...nats, KITH_DATABASE: 'sqlite' }, 'KITH_NATS is for several nodes, and with SQLite there can be only one'],
     ['another scheme', { ...nats, KITH_NATS: 'http://a.example.org' }, 'KITH_NATS: must be URLs like'],

@@ -261,6 +261,12 @@ export const options = {
     default: true,
     meaning: 'Look at links that people send, to show what is there. This server then asks other servers for pages.',
   }),
+  trying: onOff({
+    env: 'KITH_TRYING',
+    flag: 'trying',
+    default: false,
+    meaning: 'This server is for trying: passwords and keys that stand in samples are taken. Everybody knows them.',
+  }),
   rateLimits: onOff({ env: 'KITH_RATE_LIMITS', flag: 'rate-limits', default: true, meaning: 'Limits on requests, sign-ins and connections. Turn off for load tests only.' }),
   registrationsPerHour: integer({
     env: 'KITH_REGISTRATIONS_PER_HOUR',
@@ -363,6 +369,8 @@ export function readCommandLine(argv: string[], env: Record<string, string | und
   const help = values['help'] === true;
   const version = values['version'] === true;
   if (problems.length > 0 && !help && !version) throw new ConfigError(problems);
+  const config = help || version ? settle({} as Given) : checked(given as Given);
+  if (!help && !version) requireNoSamples(config);
   const known = new Set(entries().map(([, option]) => option.env));
   return {
     command: positionals[0] ?? 'start',
@@ -372,7 +380,7 @@ export function readCommandLine(argv: string[], env: Record<string, string | und
     subject: positionals[2],
     help,
     version,
-    config: help || version ? settle({} as Given) : checked(given as Given),
+    config,
     unknownVariables: Object.keys(env).filter((name) => name.startsWith('KITH_') && !known.has(name)),
   };
 }
@@ -432,7 +440,7 @@ export function helpText(): string {
     return [`  ${[...flag, option.env].join('   ')}   [${option.shown ?? String(option.default)}]`, `      ${option.meaning}`];
   });
   return [
-    'Usage: kith [start|demo|backup|restore|migrate|audit|admin|doctor] [flags]',
+    'Usage: kith [start|demo|backup|restore|migrate|audit|admin|rotate-secrets|doctor] [flags]',
     '',
     '  start             Serve (the default).',
     '  demo              Serve a throw-away server with people and messages in it.',
@@ -445,7 +453,9 @@ export function helpText(): string {
     '  admin create      Print a link with which one more operator makes their account.',
     '  admin reset <user name>    Print a link with which this person chooses a new password.',
     '  admin disable <user name>  Nobody signs in to this account any more; its connections close within a heartbeat.',
-    '  doctor            Look at settings, disk, database, files, clock and address, and say what to do.',
+    '  rotate-secrets    Make new keys while the server goes on; what the old ones have sealed stays good for its time.',
+    '                    "rotate-secrets now" lets the old ones count for nothing: somebody else has them.',
+    '  doctor            Look at settings, disk, database, files, keys, clock and address, and say what to do.',
     '',
     'Settings, as flag or as environment variable (the flag wins), with the default:',
     '',
@@ -521,6 +531,51 @@ function natsProblems({ nats, natsCa, natsCreds, database, insecureHttp }: Given
     problems.push('KITH_NATS has no TLS (nats://). Use tls://, or accept that messages travel unencrypted between nodes with --insecure-http.');
   }
   return problems;
+}
+
+/** What stands in samples, of this project and of what it stands on, and what people type who mean to come back later. */
+const samples =
+  /^(?:kith|secret|password|passwort|passw0rd|admin|root|test|user|guest|default|letmein|postgres|postgresql|nats|minio|minioadmin|s3rver|key|token|none|null|todo|x+|\*+|…|12345678\d*|qwerty.*)$/i;
+const placeholders = /try-only|change.?me|change.?this|replace.?me|replace.?this|your.{0,2}(?:password|secret|key|token)|example|placeholder|[<>…]|\$\{/i;
+/** Fewer characters than this are tried out in an afternoon. */
+const shortestSecret = 8;
+
+/** Passwords and keys that everybody knows, or could soon guess, keep nobody out. @throws ConfigError */
+function requireNoSamples({ trying, database, nats, s3AccessKey, s3SecretKey, jwtAlg, jwtKey }: Config): void {
+  if (trying) return;
+  const urls = [['KITH_DATABASE', database], ...(nats?.split(',') ?? []).map((url) => ['KITH_NATS', url])] as const;
+  const inUrls = urls.flatMap(([name, given]) => {
+    const url = URL.parse(given);
+    // NATS takes a token in the place of the name.
+    const secret = url && (url.password !== '' || name === 'KITH_DATABASE' ? url.password : url.username);
+    return secret ? [{ what: `The password in ${name}`, secret: decoded(secret), beside: url.password === '' ? undefined : decoded(url.username) }] : [];
+  });
+  const keys = [
+    ...(s3SecretKey === undefined ? [] : [{ what: 'KITH_S3_SECRET_KEY', secret: s3SecretKey, beside: s3AccessKey }]),
+    ...(jwtAlg === 'HS256' && jwtKey !== undefined ? [{ what: 'KITH_JWT_KEY', secret: jwtKey, beside: undefined }] : []),
+  ];
+  const problems = [...inUrls, ...keys].flatMap(({ what, secret, beside }) => {
+    const why =
+      secret === beside
+        ? 'is the same as the name beside it'
+        : samples.test(secret) || placeholders.test(secret)
+          ? 'is one of a sample, which everybody knows'
+          : secret.length < shortestSecret
+            ? `has less than ${shortestSecret} characters`
+            : new Set(secret).size < 4
+              ? 'is the same few characters over and over'
+              : undefined;
+    return why === undefined ? [] : [`${what} ${why}. Choose another, for example by: openssl rand -hex 24. Where this server is only for trying, KITH_TRYING=on takes it.`];
+  });
+  if (problems.length > 0) throw new ConfigError(problems);
+}
+
+function decoded(given: string): string {
+  try {
+    return decodeURIComponent(given);
+  } catch {
+    return given;
+  }
 }
 
 /** A proxy on the same machine makes a loopback server public: then the public URL decides. */

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { examine } from './backup.ts';
 import { type Config, mib } from './config.ts';
 import { AuditBroken, verify } from './core/audit.ts';
-import { type VapidKeys, areVapidKeys } from './core/web-push.ts';
+import { ageOf, readSecrets, secretsFile } from './core/secrets.ts';
 import { hasFactor } from './core/factors.ts';
 import { DatabaseError } from './db/db.ts';
 import { besideServer } from './db/open.ts';
@@ -19,6 +19,8 @@ export interface Finding {
 const answerMs = 5_000;
 /** Milliseconds by which messages may seem to come from the future before the clock is doubted. */
 const futureMs = 120_000;
+/** Days after which keys are old. */
+const keysDays = 400;
 
 /** Looks at everything that a server needs, without changing anything; beside a running server, too. */
 export async function examineServer(config: Config, now = Date.now()): Promise<Finding[]> {
@@ -29,7 +31,8 @@ export async function examineServer(config: Config, now = Date.now()): Promise<F
   folder(config, say);
   if (config.database === 'sqlite') await sqlite(config, now, say);
   else await postgres(config, say);
-  await kept(config, now, say);
+  await keys(config, now, say);
+  await auditLog(config, now, say);
   if (config.publicUrl === undefined) say('address', 'well', 'this machine only; KITH_PUBLIC_URL is not set');
   else await reach(config.publicUrl, say);
   if (config.publicUrl !== undefined && config.trustProxy === undefined) {
@@ -84,15 +87,26 @@ async function sqlite(config: Config, now: number, say: Say): Promise<void> {
   }
 }
 
-/** What is in the database beside what people wrote: the keys of the server, and the log of what was done. */
-async function kept(config: Config, now: number, say: Say): Promise<void> {
+/** Are they there, nobody else's to read, whole, and not too old? */
+async function keys(config: Config, now: number, say: Say): Promise<void> {
+  try {
+    const kept = await readSecrets(config);
+    if (!kept) return say('keys', 'look', 'there are none yet; the next start makes them');
+    const days = Math.floor(ageOf(kept, now) / 86_400_000);
+    const where = config.database === 'sqlite' ? `${secretsFile(config.data)}, which is in no backup: keep it elsewhere, too` : 'in the table secrets';
+    if (days > keysDays) say('keys', 'look', `${days} days old: kith rotate-secrets makes new ones, and nobody notices`);
+    else say('keys', 'well', where);
+  } catch (error) {
+    if (!(error instanceof DatabaseError)) throw error;
+    say('keys', 'broken', error.message);
+  }
+}
+
+/** The log of what was done. */
+async function auditLog(config: Config, now: number, say: Say): Promise<void> {
   if (config.database === 'sqlite' && !fs.existsSync(path.join(config.data, 'kith.db'))) return;
   try {
     await besideServer(config, 'read', async (q) => {
-      const vapid = await q.selectFrom('secrets').select('value').where('name', '=', 'vapid').executeTakeFirst();
-      if (!vapid) say('keys', 'look', 'there are none yet; the first start makes them');
-      else if (areVapidKeys(JSON.parse(vapid.value) as VapidKeys)) say('keys', 'well', 'those of pushes belong together');
-      else say('keys', 'broken', 'those of pushes do not belong together: bring the table secrets back from a backup, or everybody has to subscribe anew');
       const { rows } = await verify(q, now);
       say('audit log', 'well', `${rows} entries, as they were written`);
     });

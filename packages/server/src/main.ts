@@ -1,8 +1,10 @@
 #!/usr/bin/env node
+import { existsSync } from 'node:fs';
 import type { Backup } from './backup.ts';
 import { BrokerError } from './broker/broker.ts';
 import { type CommandLine, ConfigError, helpText, isLoopback, mib, readCommandLine } from './config.ts';
 import { AuditBroken } from './core/audit.ts';
+import { secretsFile } from './core/secrets.ts';
 import { DatabaseError } from './db/db.ts';
 import { type Log, openLog } from './log.ts';
 import { type RunningServer, startServer, version } from './server.ts';
@@ -26,12 +28,14 @@ async function main(): Promise<void> {
     case 'backup': {
       const to = requireFolder(line);
       const { backUp } = await import('./backup.ts');
-      return print(inWords(await backUp(line.config, to).catch(saySo), `is copied to ${to}`));
+      return print(
+        `${inWords(await backUp(line.config, to).catch(saySo), `is copied to ${to}`)}  The keys of the server are not in it: keep ${secretsFile(line.config.data)} elsewhere.\n`,
+      );
     }
     case 'restore': {
       const from = requireFolder(line);
       const { restore } = await import('./backup.ts');
-      return print(inWords(await restore(line.config, from).catch(saySo), `is in ${line.config.data}`));
+      return print(`${inWords(await restore(line.config, from).catch(saySo), `is in ${line.config.data}`)}${keysInWords(line.config)}`);
     }
     case 'migrate':
       return migrate(line);
@@ -39,6 +43,11 @@ async function main(): Promise<void> {
       return audit(line);
     case 'admin':
       return admin(line);
+    case 'rotate-secrets': {
+      if (line.argument !== undefined && line.argument !== 'now') giveUp('kith rotate-secrets, or kith rotate-secrets now', 2);
+      const { rotateSecrets } = await import('./secrets-command.ts');
+      return print(await rotateSecrets(line.config, { atOnce: line.argument === 'now' }).catch(saySo));
+    }
     case 'doctor':
       return doctor(line);
     default:
@@ -57,6 +66,12 @@ function inWords({ users, conversations, messages, files, bytes, missing, untold
   const lost = missing.length === 0 ? '' : `  The bytes of ${missing.length} files are missing: ${missing.slice(0, 5).join(', ')}\n`;
   const unsaid = untold === undefined ? '' : `  The audit log does not know of it: ${untold}\n`;
   return `  Whole, and ${where}: ${counts}.\n${lost}${unsaid}`;
+}
+
+/** What somebody has to know who starts Kith on a backup. */
+function keysInWords({ data }: CommandLine['config']): string {
+  if (existsSync(secretsFile(data))) return `  The keys of the server that are there already, ${secretsFile(data)}, stay.\n`;
+  return `  Keys are not in a backup. Put the secrets.json of before into ${data}, or the next start makes new ones: devices then get no pushes until they have opened Kith once.\n`;
 }
 
 async function migrate(line: CommandLine): Promise<void> {

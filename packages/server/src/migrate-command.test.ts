@@ -11,6 +11,7 @@ import { type Person, type TestServer, startTestServer } from '../test/harness.t
 import { createTestDatabase } from '../test/postgres.ts';
 import { type TestS3, startS3 } from '../test/s3.ts';
 import { type Config, configWith } from './config.ts';
+import { readSecrets } from './core/secrets.ts';
 import { openDatabase } from './db/open.ts';
 import { endsOf, migrateAll, prepareAll, verifyAll } from './migrate-command.ts';
 
@@ -75,6 +76,7 @@ describe('there and back', () => {
       await first.befriend(ann, bob);
       const { conversation } = await first.call('conversation.create', { clientId: 'a-group-of-two', title: 'Plans', memberIds: [bob.id] }, ann.token);
       const bytes = randomBytes(300_000);
+      const keys = await readSecrets(first.config);
       const file = await first.upload(ann, bytes, { name: 'plan.bin' });
       await first.call('message.send', { conversationId: conversation.id, clientId: 'the-plan', type: 'file', text: '', fileId: file.id }, ann.token);
       const streams: StreamId[] = [`user:${bob.id}`, `conversation:${conversation.id}`];
@@ -87,6 +89,7 @@ describe('there and back', () => {
         const { heads } = await from.call('stream.heads', { streams }, bob.token);
         expect(await migrateAll(ends, (line) => lines.push(line))).toBe(true);
         expect(await verifyAll(ends, silent)).toBe(true);
+        expect(await readSecrets(ends.to)).toEqual(keys);
         const to = await serve(next);
         author.pen.server = to;
         const acked = author.acked.length;

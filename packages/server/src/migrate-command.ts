@@ -4,6 +4,7 @@ import type { Blobs } from './blobs/blobs.ts';
 import { openBlobs } from './blobs/open.ts';
 import { type CommandLine, type Config, ConfigError } from './config.ts';
 import { madeOf } from './core/files.ts';
+import { readSecrets, writeSecrets } from './core/secrets.ts';
 import { type Row, type Side, type Source, Sum, type Table, type Target, keyOf, textOf } from './db/copy.ts';
 import { DatabaseError, movedWords } from './db/db.ts';
 import { openSource, openTarget } from './db/open.ts';
@@ -107,6 +108,11 @@ export async function verifyAll(ends: Ends, say: Say): Promise<boolean> {
     for await (const { id, sha256 } of filesOf(from, tables)) if ((await hashOf(blobs.to, id)) !== sha256) bad.push(id);
     if (bad.length > 0) say(`✗ the bytes of ${bad.length} files are missing or others: ${bad.slice(0, 5).join(', ')}`);
     equal &&= bad.length === 0;
+    const [ours, theirs] = await Promise.all([readSecrets(ends.from), readSecrets(ends.to)]);
+    if (JSON.stringify(ours) !== JSON.stringify(theirs)) {
+      say('✗ the keys of the server are others');
+      equal = false;
+    }
     say(equal ? 'Equal.' : 'Not equal.');
     return equal;
   } finally {
@@ -121,7 +127,7 @@ async function openCopy(ends: Ends, say: Say): Promise<Copy> {
     try {
       const moved = await from.movedTo();
       if (moved !== undefined && moved !== to.name) throw new DatabaseError(movedWords(moved));
-      return new Copy({ from, to, tables: await tablesOf(from, to), blobs: await blobsOf(ends), say });
+      return new Copy({ from, to, tables: await tablesOf(from, to), blobs: await blobsOf(ends), keys: () => carryKeys(ends), say });
     } catch (error) {
       await to.close();
       throw error;
@@ -144,15 +150,17 @@ class Copy {
   readonly #to: Target;
   readonly #tables: Table[];
   readonly #blobs: Stores;
+  readonly #keys: () => Promise<void>;
   readonly #say: Say;
   /** Files whose bytes are there, by what they were read back. */
   readonly #whole = new Set<string>();
 
-  constructor({ from, to, tables, blobs, say }: { from: Source; to: Target; tables: Table[]; blobs: Stores; say: Say }) {
+  constructor({ from, to, tables, blobs, keys, say }: { from: Source; to: Target; tables: Table[]; blobs: Stores; keys: () => Promise<void>; say: Say }) {
     this.#from = from;
     this.#to = to;
     this.#tables = tables;
     this.#blobs = blobs;
+    this.#keys = keys;
     this.#say = say;
   }
 
@@ -194,6 +202,7 @@ class Copy {
         left = unequal;
       }
       await this.#files();
+      await this.#keys();
     } catch (error) {
       await held.release();
       throw error;
@@ -300,6 +309,12 @@ class Copy {
     for await (const { id } of filesOf(this.#from, this.#tables)) if (!this.#whole.has(id)) ids.push(id);
     return ids;
   }
+}
+
+/** With SQLite they are in a file and with PostgreSQL in a table: what was sealed and subscribed goes on at the new place. */
+async function carryKeys({ from, to }: Ends): Promise<void> {
+  const kept = await readSecrets(from);
+  if (kept) await writeSecrets(to, kept);
 }
 
 /** @returns whether all of it is there */

@@ -11,7 +11,14 @@ export interface ServerProcess extends Child {
 
 /** Starts `kith` on a data directory and waits until it listens. @throws with what it said when it does not */
 export async function startServerProcess(data: string, env: NodeJS.ProcessEnv = {}, program = main): Promise<ServerProcess> {
-  const settings = { KITH_PASSWORD_MEMORY: '64', KITH_PASSWORD_PASSES: '1', KITH_RATE_LIMITS: 'off', KITH_REGISTRATIONS_PER_HOUR: '1000000', KITH_OFFLINE_GRACE_MS: '0' };
+  const settings = {
+    KITH_PASSWORD_MEMORY: '64',
+    KITH_PASSWORD_PASSES: '1',
+    KITH_RATE_LIMITS: 'off',
+    KITH_REGISTRATIONS_PER_HOUR: '1000000',
+    KITH_OFFLINE_GRACE_MS: '0',
+    KITH_TRYING: 'on',
+  };
   const child = start(process.execPath, [program, '--port', '0', '--data', data], { env: { ...process.env, ...settings, ...env } });
   for (;;) {
     const line = await child.line();

@@ -87,7 +87,7 @@ async function subscribeAnew(): Promise<void> {
   const { publicKey } = await ask<{ publicKey: string }>('push.key', {});
   const subscription = await registration.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: publicKey });
   const { endpoint, keys } = subscription.toJSON();
-  await ask('push.subscribe', { endpoint, p256dh: keys!['p256dh'], auth: keys!['auth'] });
+  await ask('push.subscribe', { endpoint, p256dh: keys!['p256dh'], auth: keys!['auth'], publicKey });
 }
 
 async function ask<T>(method: string, params: object): Promise<T> {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type ErrorBody, type MethodName, RequestError, type StreamId, decodeParams, decodeRequest, isMethod, methods } from '@kith/protocol';
 import { type Config, shownSettings } from '../config.ts';
-import { CommitUnknown, DataMoved, type Database } from '../db/db.ts';
+import { CommitUnknown, DataMoved, type Database, DatabaseError } from '../db/db.ts';
 import { authenticate, setupCode, topics } from '../features/auth.ts';
 import { handlers } from '../features/index.ts';
 import { watchable } from '../features/presence.ts';
@@ -21,16 +21,16 @@ import { Passwords } from './passwords.ts';
 import { makePlaces } from './places.ts';
 import { tellPresence } from './presence-topics.ts';
 import { type Change, Presence } from './presence.ts';
-import { openVapidKeys } from './push-devices.ts';
+import { dropDevicesOfOtherKeys } from './push-devices.ts';
 import { requireConfirmed, requireOperatorFactor } from './proof.ts';
 import { PushSender } from './push-sender.ts';
 import { RoomsOnline } from './rooms-online.ts';
+import { type Secrets, openSecrets } from './secrets.ts';
 import { SessionAges } from './session-ages.ts';
 import { SignInLimits } from './sign-in-limits.ts';
 import { readHeads } from './streams.ts';
-import { Tickets, openTicketKey } from './tickets.ts';
+import { Tickets } from './tickets.ts';
 import { Tidiness } from './tidiness.ts';
-import type { VapidKeys } from './web-push.ts';
 
 /** Milliseconds until a server to which nobody writes finds that its data was moved away. */
 const lookMs = 1_000;
@@ -52,35 +52,48 @@ export interface CoreOptions {
   node?: string;
 }
 
-/** The core in this thread, on an open database. */
+/** The core in this thread, on an open database, which is closed if that cannot be. @throws DatabaseError */
 export async function startCore(options: CoreOptions): Promise<Core> {
-  const { db, now } = options;
-  const core = new LocalCore(options, { vapid: await openVapidKeys(db), ticketKey: await openTicketKey(db) });
+  try {
+    return await begin(options);
+  } catch (error) {
+    await options.db.close();
+    throw error;
+  }
+}
+
+async function begin(options: CoreOptions): Promise<Core> {
+  const { config, db, now } = options;
+  const secrets = await openSecrets(config, { db, now });
+  await dropDevicesOfOtherKeys(
+    db,
+    secrets.pairs.map(({ publicKey }) => publicKey),
+  );
+  const core = new LocalCore(options, secrets);
   await makePlaces({ db, now, publish: () => {} });
   await core.begin();
   await core.lookAtDisk();
   return core;
 }
 
-/** Secrets of this server, from the database. */
-interface Keys {
-  vapid: VapidKeys;
-  ticketKey: Buffer;
-}
-
 class LocalCore implements Core {
   readonly #services: Services;
   readonly #onFault: (fault: Fault) => void;
   readonly #inFlight = new Set<Promise<unknown>>();
+  readonly #secrets: Secrets;
+  /** Pairs with which devices may have subscribed; those of others are gone. */
+  #pairs: string[];
   readonly #ages: SessionAges;
   readonly #disk: DiskReserve;
   readonly #tidiness: Tidiness;
   readonly #looking: NodeJS.Timeout | undefined;
+  /** Why the secrets could not be read again. */
+  #unread: string | undefined;
   #publish: (publications: Publication[]) => void = () => {};
   #link: (link: SentLink) => void = () => {};
   #fatal: (error: Error) => void = () => {};
 
-  constructor({ config, db, now, onFault, node = randomUUID() }: CoreOptions, { vapid, ticketKey }: Keys) {
+  constructor({ config, db, now, onFault, node = randomUUID() }: CoreOptions, secrets: Secrets) {
     const online = new Online(config.offlineGraceMs);
     const log = { db, now, publish: (publications: Publication[]) => this.#publish(publications) };
     const presence = new Presence({
@@ -94,10 +107,12 @@ class LocalCore implements Core {
     const roomsOnline = new RoomsOnline({ ...log, presence });
     const passwords = new Passwords({ memory: config.passwordMemory, passes: config.passwordPasses });
     const signInLimits = new SignInLimits({ db, now, on: config.rateLimits, registrationsPerHour: config.registrationsPerHour });
-    const tickets = new Tickets(ticketKey, { db, now });
-    const push = new PushSender({ db, now, presence, config, vapid, onFault: (error) => this.#report('push', error) });
+    const tickets = new Tickets(secrets, { db, now });
+    const push = new PushSender({ db, now, presence, config, secrets, onFault: (error) => this.#report('push', error) });
     const blocks = new BlockNotes(log);
     this.#services = { ...log, config, online, presence, roomsOnline, passwords, signInLimits, tickets, push, blocks, linkSent: (link) => this.#link(link) };
+    this.#secrets = secrets;
+    this.#pairs = secrets.pairs.map(({ publicKey }) => publicKey);
     this.#ages = new SessionAges(log, config);
     // What a database server has left is its own to say.
     this.#disk = new DiskReserve(config.data, config.database === 'sqlite' ? config.diskReserve : 0);
@@ -193,7 +208,28 @@ class LocalCore implements Core {
   }
 
   sweepSessions(): Promise<void> {
-    return this.#track(this.#ages.sweep().then(() => this.#services.signInLimits.sweep()));
+    return this.#track(
+      this.#ages
+        .sweep()
+        .then(() => this.#services.signInLimits.sweep())
+        .then(() => this.#refreshSecrets()),
+    );
+  }
+
+  /** Somebody may have rotated them. While they cannot be read, those of before go on. */
+  async #refreshSecrets(): Promise<void> {
+    try {
+      await this.#secrets.refresh();
+      this.#unread = undefined;
+    } catch (error) {
+      if (!(error instanceof DatabaseError)) throw error;
+      // Once, and not at every heartbeat.
+      if (this.#unread !== error.message) this.#report('secrets', error);
+      this.#unread = error.message;
+    }
+    const pairs = this.#secrets.pairs.map(({ publicKey }) => publicKey);
+    if (pairs.join() !== this.#pairs.join()) await dropDevicesOfOtherKeys(this.#services.db, pairs);
+    this.#pairs = pairs;
   }
 
   setupLink(): Promise<string | undefined> {

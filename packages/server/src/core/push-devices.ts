@@ -3,24 +3,30 @@ import type { Database, Query } from '../db/db.ts';
 import { prepare } from '../db/prepare.ts';
 import type { PushSubscriptionsTable } from '../db/schema.ts';
 import type { PushAnswer } from './push-services.ts';
-import { type VapidKeys, makeVapidKeys } from './web-push.ts';
 
 const dayMs = 86_400_000;
 /** Devices read at once. */
 const pageSize = 500;
 
-/** The key pair of this server, made at its first start; of two nodes that start at once both have the same. */
-export async function openVapidKeys(db: Database): Promise<VapidKeys> {
-  return db.write([], async (q) => {
-    const made = { name: 'vapid', value: JSON.stringify(makeVapidKeys()) };
-    await q
-      .insertInto('secrets')
-      .values(made)
-      .onConflict((conflict) => conflict.column('name').doNothing())
-      .execute();
-    const { value } = await q.selectFrom('secrets').select('value').where('name', '=', made.name).executeTakeFirstOrThrow();
-    return JSON.parse(value) as VapidKeys;
-  });
+/** Devices that subscribed with a pair that is no more: their push services take nothing of ours. They subscribe anew when they connect. */
+export async function dropDevicesOfOtherKeys(db: Database, known: string[]): Promise<void> {
+  // Of which it is not known which pair it was; then from pair to pair, of which there are a few, and not from device to device.
+  await dropDevicesOf(db, null);
+  for (let pair = await nextPair(db, ''); pair !== undefined; pair = await nextPair(db, pair)) if (!known.includes(pair)) await dropDevicesOf(db, pair);
+}
+
+const nextPair = async (db: Database, after: string): Promise<string | undefined> =>
+  (await db.read((q) => q.selectFrom('push_subscriptions').select('vapid').where('vapid', '>', after).orderBy('vapid').limit(1).executeTakeFirst()))?.vapid ?? undefined;
+
+async function dropDevicesOf(db: Database, pair: string | null): Promise<void> {
+  const find = (q: Query) => {
+    const devices = q.selectFrom('push_subscriptions').select('session_id').limit(pageSize);
+    return (pair === null ? devices.where('vapid', 'is', null) : devices.where('vapid', '=', pair)).execute();
+  };
+  for (let found = await db.read(find); found.length > 0; found = found.length < pageSize ? [] : await db.read(find)) {
+    const ids = found.map((row) => row.session_id);
+    await db.write(ids, (q) => dropDevices(q, ids));
+  }
 }
 
 /** Subscriptions whose session lives: not ended, and not over by disuse or age, of which nobody may have been told yet. */

@@ -8,7 +8,8 @@ import { claim, devicesToTell, findDevice, forgetTold, giveBack, recordAnswer, t
 import { findNews, findWithdrawal } from './push-news.ts';
 import type { Presence } from './presence.ts';
 import { type PushAnswer, isPushEndpoint, postPush } from './push-services.ts';
-import { type VapidKeys, encryptPush, vapidAuthorization } from './web-push.ts';
+import type { Secrets } from './secrets.ts';
+import { encryptPush, vapidAuthorization } from './web-push.ts';
 
 /** Milliseconds in which the messages of one conversation are gathered before its devices are looked up. */
 const gatherMs = 250;
@@ -49,7 +50,7 @@ interface PushOptions {
   db: Database;
   now: () => number;
   config: Config;
-  vapid: VapidKeys;
+  secrets: Pick<Secrets, 'vapid' | 'pairs'>;
   presence: Presence;
   onFault: (error: unknown) => void;
 }
@@ -60,7 +61,6 @@ interface PushOptions {
  * sending, never remembered from before.
  */
 export class PushSender {
-  readonly publicKey: string;
   readonly #options: PushOptions;
   readonly #gathering = new Map<string, { from: number; to: number; timer: NodeJS.Timeout }>();
   /** Conversations whose devices took long to look up, and until when they are left alone. */
@@ -76,7 +76,16 @@ export class PushSender {
 
   constructor(options: PushOptions) {
     this.#options = options;
-    this.publicKey = options.vapid.publicKey;
+  }
+
+  /** With which devices are to subscribe now. */
+  get publicKey(): string {
+    return this.#options.secrets.vapid.publicKey;
+  }
+
+  /** May a device have subscribed with this one? */
+  isKnown(publicKey: string): boolean {
+    return this.#options.secrets.pairs.some((pair) => pair.publicKey === publicKey);
   }
 
   connected({ userId, sessionId }: Identity): void {
@@ -298,11 +307,13 @@ export class PushSender {
     payload: PushPayload,
     { topic, urgency, withinMs = answerMs }: { topic: string; urgency: 'normal' | 'high'; withinMs?: number },
   ): Promise<PushAnswer> {
-    const { db, now, config, vapid } = this.#options;
+    const { db, now, config, secrets } = this.#options;
     const { endpoint } = device;
+    // The one that it subscribed with: its push service takes no other.
+    const vapid = secrets.pairs.find(({ publicKey }) => publicKey === device.vapid);
     let answer: PushAnswer = { status: null, refused: true, retryAfterMs: undefined };
     // The operator's list may be another than when it subscribed.
-    if (isPushEndpoint(endpoint, config.pushHosts)) {
+    if (vapid && isPushEndpoint(endpoint, config.pushHosts)) {
       const body = encryptPush(device, JSON.stringify(payload));
       const headers = {
         authorization: vapidAuthorization(vapid, endpoint, subjectOf(config), now()),

@@ -1,24 +1,13 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Database, Query } from '../db/db.ts';
 import { sha256 } from './context.ts';
+import type { Secrets } from './secrets.ts';
+
+type Keys = Pick<Secrets, 'ticketKey' | 'ticketKeys' | 'names'>;
 
 const nonceBytes = 12;
 const macBytes = 16;
 const bytes = nonceBytes + 6 + macBytes;
-
-/** The key of this server's tickets, made at its first start; of two nodes that start at once both have the same. */
-export async function openTicketKey(db: Database): Promise<Buffer> {
-  return db.write([], async (q) => {
-    const made = { name: 'tickets', value: randomBytes(32).toString('base64url') };
-    await q
-      .insertInto('secrets')
-      .values(made)
-      .onConflict((conflict) => conflict.column('name').doNothing())
-      .execute();
-    const { value } = await q.selectFrom('secrets').select('value').where('name', '=', made.name).executeTakeFirstOrThrow();
-    return Buffer.from(value, 'base64url');
-  });
-}
 
 /** Milliseconds in which a link for a new password is good. */
 export const resetMs = 1_800_000;
@@ -31,12 +20,12 @@ export const resetOf = ({ id, password }: { id: string; password: string | null 
  * back, so nobody can fill the database by asking; what it is for is sealed into it, and read from it by nobody.
  */
 export class Tickets {
-  readonly #key: Buffer;
+  readonly #secrets: Keys;
   readonly #db: Database;
   readonly #now: () => number;
 
-  constructor(key: Buffer, { db, now }: { db: Database; now: () => number }) {
-    this.#key = key;
+  constructor(secrets: Keys, { db, now }: { db: Database; now: () => number }) {
+    this.#secrets = secrets;
     this.#db = db;
     this.#now = now;
   }
@@ -46,7 +35,7 @@ export class Tickets {
     const head = Buffer.alloc(nonceBytes + 6);
     randomBytes(nonceBytes).copy(head);
     head.writeUIntBE(this.#now() + lifeMs, nonceBytes, 6);
-    return Buffer.concat([head, this.#mac(head, purpose)]).toString('base64url');
+    return Buffer.concat([head, mac(this.#secrets.ticketKey, head, purpose)]).toString('base64url');
   }
 
   /** Is it one of ours, for this, and not too old? It may have been used. */
@@ -54,7 +43,8 @@ export class Tickets {
     const given = Buffer.from(ticket, 'base64url');
     if (given.length !== bytes || given.toString('base64url') !== ticket) return false;
     const head = given.subarray(0, nonceBytes + 6);
-    return timingSafeEqual(given.subarray(nonceBytes + 6), this.#mac(head, purpose)) && this.#expiresAt(ticket) > this.#now();
+    const sealed = this.#secrets.ticketKeys.some((key) => timingSafeEqual(given.subarray(nonceBytes + 6), mac(key, head, purpose)));
+    return sealed && this.#expiresAt(ticket) > this.#now();
   }
 
   /**
@@ -84,14 +74,12 @@ export class Tickets {
 
   /** One of so many names, always the same ones, of whom nobody else can tell which. */
   isOneOf(many: number, name: string): boolean {
-    return createHmac('sha256', this.#key).update(`one of ${many}: ${name}`).digest().readUInt32BE() % many === 0;
+    return createHmac('sha256', this.#secrets.names).update(`one of ${many}: ${name}`).digest().readUInt32BE() % many === 0;
   }
 
   #expiresAt(ticket: string): number {
     return Buffer.from(ticket, 'base64url').readUIntBE(nonceBytes, 6);
   }
-
-  #mac(head: Buffer, purpose: string): Buffer {
-    return createHmac('sha256', this.#key).update(head).update(purpose).digest().subarray(0, macBytes);
-  }
 }
+
+const mac = (key: Buffer, head: Buffer, purpose: string): Buffer => createHmac('sha256', key).update(head).update(purpose).digest().subarray(0, macBytes);

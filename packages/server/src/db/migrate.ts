@@ -18,6 +18,7 @@ import * as withdrawn from './migrations/0014_withdrawn.ts';
 import * as factors from './migrations/0015_factors.ts';
 import * as ledger from './migrations/0016_ledger.ts';
 import * as nodes from './migrations/0017_nodes.ts';
+import * as keys from './migrations/0020_keys.ts';
 
 /** In the order they run. A released one is never changed. */
 const migrations = {
@@ -39,6 +40,7 @@ const migrations = {
   '0015_factors': factors,
   '0016_ledger': ledger,
   '0017_nodes': nodes,
+  '0020_keys': keys,
 };
 
 /** @throws DatabaseError when a migration fails, or the database was made by a newer program */

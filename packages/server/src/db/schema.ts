@@ -340,6 +340,8 @@ export interface PushSubscriptionsTable {
   endpoint: string;
   p256dh: string;
   auth: string;
+  /** The public key of the pair that it subscribed with; null: one of before there were several. */
+  vapid: string | null;
   created_at: number;
   /** The last push that was tried … */
   last_at: number | null;

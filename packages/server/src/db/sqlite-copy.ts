@@ -19,7 +19,7 @@ export interface Inventory {
 
 /**
  * Copies a database as it is at one moment, while a server goes on writing to it: one transaction that reads, and a file
- * made anew, without the gaps of the old one. Durable when it returns.
+ * made anew, without the gaps of the old one, and without the keys of the server. Durable when it returns.
  *
  * @param to  Must not be there.
  * @throws DatabaseError
@@ -34,8 +34,22 @@ export function copyDatabase(file: string, to: string): void {
   } finally {
     db.close();
   }
+  withoutKeys(to);
   sync(to);
   sync(path.dirname(to));
+}
+
+/** Of a version that still had its keys in the database. */
+function withoutKeys(file: string): void {
+  const db = new DatabaseSync(file, { timeout: busyMs });
+  try {
+    if (db.prepare(`select 1 from sqlite_master where name = 'secrets'`).get() && db.prepare('select 1 from secrets').get())
+      db.exec('pragma journal_mode = delete; pragma secure_delete = on; delete from secrets');
+  } catch (error) {
+    throw new DatabaseError(`The keys of the server could not be taken out of ${file}: ${error instanceof Error ? error.message : String(error)}.`, { cause: error });
+  } finally {
+    db.close();
+  }
 }
 
 /**

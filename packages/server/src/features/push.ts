@@ -11,12 +11,13 @@ const testEveryMs = 3_000;
 export const push: Handlers<'push.key' | 'push.subscribe' | 'push.unsubscribe' | 'push.test' | 'push.check'> = {
   'push.key': async (context) => ({ publicKey: context.services.push.publicKey }),
 
-  async 'push.subscribe'(context, { endpoint, p256dh, auth }) {
+  async 'push.subscribe'(context, { endpoint, p256dh, auth, publicKey: vapid = context.services.push.publicKey }) {
     const { config } = context;
     const { userId, sessionId } = context.identity;
     if (!isPushEndpoint(endpoint, config.pushHosts))
       throw new RequestError('bad_request', { path: 'params.endpoint', message: 'params.endpoint: not the address of a push service known here' });
     if (!areDeviceKeys({ p256dh, auth })) throw new RequestError('bad_request', { path: 'params.p256dh', message: 'params.p256dh: no key that a push can be encrypted for' });
+    if (!context.services.push.isKnown(vapid)) throw new RequestError('bad_request', { path: 'params.publicKey', message: 'params.publicKey: not the key of this server' });
     // Under the lock of the person's stream, which ending a session takes too: no subscription outlives its session.
     await context.commit([userStream(userId)], async (c) => {
       const session = await c.q.selectFrom('sessions').select('id').where('id', '=', sessionId).where('ended_at', 'is', null).executeTakeFirst();
@@ -35,8 +36,8 @@ export const push: Handlers<'push.key' | 'push.subscribe' | 'push.unsubscribe' |
         throw new RequestError('too_many', { limit: 'pushSubscriptions', message: `Pushes go to at most ${limits.pushSubscriptions} devices of a person.` });
       await c.q
         .insertInto('push_subscriptions')
-        .values({ session_id: sessionId, user_id: userId, endpoint, p256dh, auth, created_at: c.now, last_at: null, last_status: null })
-        .onConflict((conflict) => conflict.column('session_id').doUpdateSet({ p256dh, auth }))
+        .values({ session_id: sessionId, user_id: userId, endpoint, p256dh, auth, vapid, created_at: c.now, last_at: null, last_status: null })
+        .onConflict((conflict) => conflict.column('session_id').doUpdateSet({ p256dh, auth, vapid }))
         .execute();
     });
     return {};

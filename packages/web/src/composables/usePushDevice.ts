@@ -88,7 +88,7 @@ export function usePushDevice() {
       return;
     }
     const { endpoint, keys } = subscription.toJSON();
-    await client.call('push.subscribe', { endpoint: endpoint!, p256dh: keys!['p256dh']!, auth: keys!['auth']! });
+    await client.call('push.subscribe', { endpoint: endpoint!, p256dh: keys!['p256dh']!, auth: keys!['auth']!, publicKey });
   }
 
   /** Nothing more comes here, and nothing stands here. */

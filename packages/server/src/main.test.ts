@@ -92,7 +92,7 @@ describe('starting', () => {
     await second.url();
     await second.says(/\n\n$/);
     expect(second.stdout).not.toContain('/setup#');
-  });
+  }, 60_000);
 
   test('--help prints every setting, --version the version, and both end well', async () => {
     const help = new Running(['--help']);
@@ -195,7 +195,7 @@ test('[LG8] the audit log is read beside the running server: it knows starts, se
   file.close();
   const broken = new Running(['audit', 'verify']);
   expect([await broken.exit, broken.stderr]).toEqual([1, 'Row 3 was changed.\n']);
-});
+}, 60_000);
 
 describe('stopping', () => {
   test.each(['SIGTERM', 'SIGINT'] as const)('[CO9] [G10] on %s connections close 1012, and the process ends well within 10 s', async (signal) => {

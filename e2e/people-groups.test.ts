@@ -146,6 +146,8 @@ describe('people', () => {
     await one.page.getByRole('switch', { name: 'Read receipts' }).click();
     await one.page.getByRole('switch', { name: 'Typing' }).click();
     await one.page.getByRole('group', { name: 'Who may write to you' }).getByRole('button', { name: 'Anyone here' }).click();
+    await one.page.getByRole('group', { name: 'Who may put you into groups' }).getByRole('button', { name: 'Friends' }).click();
+    await one.page.getByRole('switch', { name: 'Found by user name' }).click();
     await one.page.goto(`/c/${chat}`);
     await bubble(one, 'Look up.').waitFor();
     // Read, and the mark on its way before the answer is.
@@ -160,7 +162,8 @@ describe('people', () => {
     const pressed = (label: string, choice: string) => second.page.getByRole('group', { name: label }).getByRole('button', { name: choice, pressed: true });
     await pressed('Who sees when you are online', 'Nobody').waitFor();
     await pressed('Who may write to you', 'Anyone here').waitFor();
-    for (const name of ['Read receipts', 'Typing']) await second.page.getByRole('switch', { name, checked: false }).waitFor();
+    await pressed('Who may put you into groups', 'Friends').waitFor();
+    for (const name of ['Read receipts', 'Typing', 'Found by user name']) await second.page.getByRole('switch', { name, checked: false }).waitFor();
   });
 
   test('[PG7] a friend who comes online or goes is told where one asked for it, and nowhere else', async () => {

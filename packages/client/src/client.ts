@@ -485,6 +485,7 @@ export class Client {
         else this.#onGone(value.conversationId);
       } else if (value.kind === 'draft') this.drafts.onKept(value);
       else if (value.kind === 'heard') this.#heard.onKept(value);
+      else if (value.kind === 'settings') this.presence.onShown(value.presence);
       else if (value.kind === 'message') {
         conversations.add(value.conversationId);
         this.#typing.end(value.conversationId, value.senderId);

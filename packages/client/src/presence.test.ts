@@ -47,6 +47,38 @@ describe('presence', () => {
     expect(server.askedFor('presence.watch').at(-1)).toEqual({ userIds: ['ann', 'bob'] });
     expect(client.presence.get('ann')).toEqual({ online: false, lastSeenAt: 9 });
   });
+
+  test('[AT5] who hides from everybody knows nothing of others from then on, and asks anew when they do not any more', async () => {
+    const { server, client, clock } = setUp();
+    await ready(client);
+    client.presence.watch(['ann']);
+    await clock.advance(100);
+    server.answers.set('presence.watch', () => ({ presence: [] }));
+    const settings = {
+      kind: 'settings',
+      readReceipts: true,
+      typing: true,
+      groups: 'anyone',
+      findable: true,
+      pushContent: false,
+      linkPreviews: true,
+      quietFrom: null,
+      quietTo: null,
+      timeZone: 'UTC',
+    } as const;
+    const shows = (presence: 'everyone' | 'friends' | 'nobody') => server.commit(userStream('me'), { ...settings, presence });
+    shows('friends');
+    await clock.advance(100);
+    expect(client.presence.get('ann')).toMatchObject({ online: true });
+    shows('nobody');
+    await clock.advance(100);
+    expect(client.presence.get('ann')).toBeUndefined();
+    server.answers.delete('presence.watch');
+    shows('everyone');
+    await clock.advance(100);
+    expect(client.presence.get('ann')).toMatchObject({ online: true });
+    expect(server.askedFor('presence.watch')).toHaveLength(3);
+  });
 });
 
 describe('typing', () => {

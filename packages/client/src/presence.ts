@@ -23,6 +23,8 @@ export class Presence {
   readonly #listeners = new Listeners<[userIds: string[]]>();
   /** Whom the server tells us about, on this connection. */
   #told = new Set<string>();
+  /** Whom the person signed in lets see that they are there. */
+  #shown = 'everyone';
   #call: Call | undefined;
   #timer: unknown;
   #attempt = 0;
@@ -63,6 +65,18 @@ export class Presence {
   onSignal({ userId, online, lastSeenAt }: SignalOf<'presence'>): void {
     this.#known.set(userId, { online, lastSeenAt });
     this.#listeners.emit([userId]);
+  }
+
+  /** @internal Who hides from everybody is told of nobody; who does not any more asks anew. */
+  onShown(shown: string): void {
+    const turned = (shown === 'nobody') !== (this.#shown === 'nobody');
+    this.#shown = shown;
+    if (!turned) return;
+    const known = [...this.#known.keys()];
+    this.#known.clear();
+    this.#told.clear();
+    this.#listeners.emit(known);
+    this.#schedule(gatherMs);
   }
 
   /** @internal */

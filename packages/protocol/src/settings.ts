@@ -12,9 +12,14 @@ export const settings = z.object({
   version: f.version,
   /** Tell others how far you have received and read. Off: between you two nobody tells in a direct conversation. */
   readReceipts: z.boolean(),
+  /** Tell others that you are typing. Off: you are not told either. */
   typing: z.boolean(),
   /** Who sees that you are online and when you last were. everyone: all you share a conversation with. */
   presence: z.enum(['everyone', 'friends', 'nobody']),
+  /** Who may put you into a group. */
+  groups: z.enum(['friends', 'anyone']),
+  /** May people who are not your friends find you by your user name? */
+  findable: z.boolean(),
   /** May a push to a device carry what was said? Off: only that there is something. */
   pushContent: z.boolean(),
   /** Does this server look at the links that you send, to show what is there? */
@@ -36,6 +41,8 @@ export const settingsMethods = {
       readReceipts: z.optional(z.boolean()),
       typing: z.optional(z.boolean()),
       presence: z.optional(z.enum(['everyone', 'friends', 'nobody'])),
+      groups: z.optional(z.enum(['friends', 'anyone'])),
+      findable: z.optional(z.boolean()),
       pushContent: z.optional(z.boolean()),
       linkPreviews: z.optional(z.boolean()),
       quietFrom: z.optional(z.nullable(minute)),

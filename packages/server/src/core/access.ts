@@ -197,12 +197,30 @@ function requireWelcome({ directKey, createdBy }: Membership, userId: string, pe
   if (peer.state !== 'friends' && peer.accepts !== 'anyone' && !asked) throw new RequestError('not_friends');
 }
 
+/** Is it a stranger's conversation that this person has not accepted yet? Until then they tell nothing of themselves there. */
+export async function isWaiting(q: Query, conversationId: string, userId: string): Promise<boolean> {
+  const row = await q.selectFrom('inbox').select('request').where('user_id', '=', userId).where('conversation_id', '=', conversationId).executeTakeFirst();
+  return row?.request === 1;
+}
+
+/** Those with whom this person has a block, whoever of the two made it. */
+export async function readBlocks(q: Query, userId: string): Promise<string[]> {
+  const rows = await q
+    .selectFrom('friends')
+    .select(['user_id', 'friend_id'])
+    .where('blocked', '=', 1)
+    .where((eb) => eb.or([eb('user_id', '=', userId), eb('friend_id', '=', userId)]))
+    .execute();
+  return [...new Set(rows.map((row) => (row.user_id === userId ? row.friend_id : row.user_id)))];
+}
+
 /**
  * Which of these may this person see at all: friends, and members of conversations they are in too; without blocks.
  *
  * @param requests  Also those with a friend request between them, in either direction.
+ * @param accepted  Only by conversations that they have accepted: who puts somebody into a group learns nothing by that.
  */
-export async function visiblePeople(q: Query, userId: string, candidates: string[], { requests = false } = {}): Promise<Set<string>> {
+export async function visiblePeople(q: Query, userId: string, candidates: string[], { requests = false, accepted = false } = {}): Promise<Set<string>> {
   if (candidates.length === 0) return new Set();
   const shared = await q
     .selectFrom('members as theirs')
@@ -215,6 +233,17 @@ export async function visiblePeople(q: Query, userId: string, candidates: string
     .where('theirs.state', '=', 'joined')
     .where('conversations.type', '!=', 'announcements')
     .where('theirs.user_id', 'in', candidates)
+    .$if(accepted, (query) =>
+      query.where(({ exists, selectFrom }) =>
+        exists(
+          selectFrom('inbox')
+            .select('inbox.user_id')
+            .whereRef('inbox.user_id', '=', 'theirs.user_id')
+            .whereRef('inbox.conversation_id', '=', 'theirs.conversation_id')
+            .where('inbox.request', '=', 0),
+        ),
+      ),
+    )
     .execute();
   const friends = await q
     .selectFrom('friends')

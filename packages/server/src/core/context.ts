@@ -74,9 +74,9 @@ export class Context {
     return record(c.q, c.now, { event, actor: this.caller.identity?.userId, ip: this.caller.ip, ...about });
   }
 
-  /** Tells those who follow the topic now, but for the one who asks, on whatever device. May be lost. */
-  signalOthers(topic: Topic, signal: Signal): void {
-    this.services.publish([{ kind: 'signal', topic, frame: encodeSignal(signal), notTo: userStream(this.userId) }]);
+  /** Tells those who follow the topic now, but for the one who asks and these, on whatever device. May be lost. */
+  signalOthers(topic: Topic, signal: Signal, except: string[] = []): void {
+    this.services.publish([{ kind: 'signal', topic, frame: encodeSignal(signal), notTo: [this.userId, ...except].map(userStream) }]);
   }
 }
 

@@ -261,6 +261,9 @@ export type Effect =
  */
 export type Topic = StreamId | `presence:${string}` | `online:${string}`;
 
+/** To be unfollowed: whatever a connection follows of others being there, people and rooms. Nobody has this id. */
+export const everyPresence: Topic = 'presence:*';
+
 export type Publication =
   /** A commit: `frame` is the encoded push, the same bytes for every recipient. */
   | {
@@ -278,7 +281,7 @@ export type Publication =
     }
   /** For every connection that follows the topic, without a frame: what it follows from here on, or no longer. */
   | { kind: 'control'; topic: Topic; follow?: Topic[]; unfollow?: Topic[] }
-  /** Fleeting: may be dropped under pressure. Connections of the person whose stream is `notTo` are passed over. */
-  | { kind: 'signal'; topic: Topic; frame: string; notTo?: StreamId };
+  /** Fleeting: may be dropped under pressure. Connections of the people whose streams are `notTo` are passed over. */
+  | { kind: 'signal'; topic: Topic; frame: string; notTo?: StreamId | StreamId[] };
 
 export const encodeSignal = (signal: Signal): string => JSON.stringify(signal);

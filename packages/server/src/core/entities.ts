@@ -106,6 +106,8 @@ export const toSettings = (row: SettingsTable): Settings => ({
   readReceipts: row.read_receipts === 1,
   typing: row.typing === 1,
   presence: row.presence,
+  groups: row.groups_from,
+  findable: row.findable === 1,
   pushContent: row.push_content === 1,
   linkPreviews: row.link_previews === 1,
   quietFrom: row.quiet_from,

@@ -8,6 +8,7 @@ import { letGoOfAll } from './files.ts';
 import { readConversation, readInbox, readMember } from './entities.ts';
 import { forgetHeard } from './heard.ts';
 import { sharedTopic } from './presence-topics.ts';
+import { readSettings } from './privacy.ts';
 import type { Commit } from './streams.ts';
 
 // The two ends of a membership: the member in the conversation's stream, the inbox row in the person's own.
@@ -138,17 +139,21 @@ export interface Newcomer {
 }
 
 /**
- * Of the people somebody wants in a group, those who can be added: they exist, and neither side blocked the other.
- * The others are passed over without a word, so that a block is not told. For strangers the group waits among the
+ * Of the people somebody wants in a group, those who can be added: they exist, neither side blocked the other, and they let
+ * people put them into groups who are not their friends. The others are passed over without a word, so that a block is not told. For strangers the group waits among the
  * requests.
  */
 export async function findNewcomers(c: Commit, adderId: string, userIds: string[]): Promise<Newcomer[]> {
   if (userIds.length === 0) return [];
   const people = await c.q.selectFrom('users').select('id').where('id', 'in', userIds).where('deleted_at', 'is', null).where('disabled_at', 'is', null).execute();
+  const settings = await readSettings(
+    c.q,
+    people.map((row) => row.id),
+  );
   const newcomers: Newcomer[] = [];
   for (const { id } of people) {
     const pair = await readPair(c.q, adderId, id);
-    if (!pair.blocked) newcomers.push({ userId: id, request: !pair.friends });
+    if (!pair.blocked && (pair.friends || settings.get(id)!.groups_from === 'anyone')) newcomers.push({ userId: id, request: !pair.friends });
   }
   return newcomers;
 }

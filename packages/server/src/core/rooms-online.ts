@@ -1,9 +1,12 @@
-import { limits } from '@kith/protocol';
+import { type StreamId, limits, userStream } from '@kith/protocol';
 import type { Query } from '../db/db.ts';
+import { readBlocks } from './access.ts';
 import type { Services } from './context.ts';
 import { type Topic, encodeSignal } from './core.ts';
 import { readProfiles } from './entities.ts';
+import { joinedAmong } from './membership.ts';
 import type { Change } from './presence.ts';
+import { shownToAll } from './privacy.ts';
 
 /** Milliseconds between two signals about one room. */
 const tellEveryMs = 1_000;
@@ -28,9 +31,9 @@ export class RoomsOnline {
     this.#services = services;
   }
 
-  /** How many people are online in each of these rooms; 0 where it has no entry. */
-  async counts(q: Query, conversationIds: string[]): Promise<Map<string, number>> {
-    const rows = await membersOnline(q, conversationIds)
+  /** How many people are online in each of these rooms, as one of them sees it; 0 where it has no entry. */
+  async counts(q: Query, conversationIds: string[], hidden: string[] = []): Promise<Map<string, number>> {
+    const rows = await membersOnline(q, conversationIds, hidden)
       .select((eb) => ['members.conversation_id', eb.fn.countAll<number>().as('count')])
       .groupBy('members.conversation_id')
       .execute();
@@ -38,8 +41,8 @@ export class RoomsOnline {
   }
 
   /** Some of those online in a room. */
-  async among(q: Query, conversationId: string, most: number): Promise<string[]> {
-    const rows = await membersOnline(q, [conversationId]).select('members.user_id').limit(most).execute();
+  async among(q: Query, conversationId: string, hidden: string[], most: number): Promise<string[]> {
+    const rows = await membersOnline(q, [conversationId], hidden).select('members.user_id').limit(most).execute();
     return rows.map((row) => row.user_id);
   }
 
@@ -55,23 +58,29 @@ export class RoomsOnline {
     if (!joined.delete(userId)) out.add(userId);
   }
 
-  /** People came online or went offline: all rooms they are members of change. */
+  /** People came online or went offline: all rooms they are members of change, but for those who are not shown there. */
   async changed(changes: Change[]): Promise<void> {
-    const rows = await this.#services.db.read((q) =>
-      q
-        .selectFrom('inbox')
-        .innerJoin('conversations', 'conversations.id', 'inbox.conversation_id')
-        .select(['conversations.id', 'inbox.user_id'])
-        .where(
-          'inbox.user_id',
-          'in',
-          changes.map(({ userId }) => userId),
-        )
-        .where('joined', '=', 1)
-        .where('conversations.type', '=', 'room')
-        .execute(),
+    const shown = await this.#services.db.read((q) =>
+      shownToAll(
+        q,
+        changes.map(({ userId }) => userId),
+      ),
     );
-    const rooms = Map.groupBy(rows, (row) => row.user_id);
+    await this.#changed(changes.filter(({ userId }) => shown.has(userId)));
+  }
+
+  /** Somebody is not shown any more: to all rooms they have left. */
+  async hidden(userId: string): Promise<void> {
+    await this.#changed([{ userId, online: false }]);
+  }
+
+  async #changed(changes: Change[]): Promise<void> {
+    const rooms = await this.#services.db.read((q) =>
+      roomsOf(
+        q,
+        changes.map(({ userId }) => userId),
+      ),
+    );
     for (const { userId, online } of changes) {
       for (const { id } of rooms.get(userId) ?? []) {
         const { joined, left } = this.#of(id);
@@ -96,14 +105,30 @@ export class RoomsOnline {
     if (joined.size + left.size + out.size === 0) return;
     const { db, presence, publish } = this.#services;
     await presence.settled();
-    const told = await db.read(async (q) => {
+    const topic = roomTopic(conversationId);
+    const signals = await db.read(async (q) => {
       const online = await presence.among(q, [...joined, ...out]);
-      const here = [...joined].filter((userId) => online.has(userId));
-      const count = (await this.counts(q, [conversationId])).get(conversationId) ?? 0;
-      return { count, joined: await readProfiles(q, here.slice(0, limits.roomOnlineUsers)), left: [...left, ...[...out].filter((userId) => online.has(userId))] };
+      const shown = await shownToAll(q, [...online]);
+      const here = await readProfiles(q, [...joined].filter((userId) => shown.has(userId)).slice(0, limits.roomOnlineUsers));
+      const gone = [...left, ...[...out].filter((userId) => shown.has(userId))];
+      const frame = async (hidden: string[]): Promise<string | undefined> => {
+        const told = { joined: here.filter(({ id }) => !hidden.includes(id)), left: gone.filter((id) => !hidden.includes(id)) };
+        if (told.joined.length + told.left.length === 0) return undefined;
+        const count = (await this.counts(q, [conversationId], hidden)).get(conversationId) ?? 0;
+        return encodeSignal({ signal: 'room.online', data: { conversationId, count, ...told } });
+      };
+      // Who has a block with one of these is told of the others alone.
+      const apart = await blockedWith(q, conversationId, [...here.map(({ id }) => id), ...gone]);
+      const all = await frame([]);
+      const found: { topic: Topic; frame: string; notTo?: StreamId[] }[] =
+        all === undefined ? [] : [{ topic, frame: all, ...(apart.length > 0 && { notTo: apart.map(userStream) }) }];
+      for (const userId of apart) {
+        const theirs = await frame(await readBlocks(q, userId));
+        if (theirs !== undefined) found.push({ topic: userStream(userId), frame: theirs });
+      }
+      return found;
     });
-    if (told.joined.length + told.left.length === 0) return;
-    publish([{ kind: 'signal', topic: roomTopic(conversationId), frame: encodeSignal({ signal: 'room.online', data: { conversationId, ...told } }) }]);
+    publish(signals.map((signal) => ({ kind: 'signal', ...signal })));
   }
 
   close(): void {
@@ -111,9 +136,39 @@ export class RoomsOnline {
   }
 }
 
-const membersOnline = (q: Query, conversationIds: string[]) =>
+/** Who is shown to everybody there. */
+const membersOnline = (q: Query, conversationIds: string[], hidden: string[]) =>
   q
     .selectFrom('members')
     .innerJoin('presence', 'presence.user_id', 'members.user_id')
+    .leftJoin('settings', 'settings.user_id', 'members.user_id')
     .where('members.conversation_id', 'in', ['', ...conversationIds])
-    .where('members.state', '=', 'joined');
+    .where('members.state', '=', 'joined')
+    .where((eb) => eb.or([eb('settings.presence', 'is', null), eb('settings.presence', '=', 'everyone')]))
+    .$if(hidden.length > 0, (query) => query.where('members.user_id', 'not in', hidden));
+
+/** The rooms that these people are in. */
+async function roomsOf(q: Query, userIds: string[]): Promise<Map<string, { id: string }[]>> {
+  const rows = await q
+    .selectFrom('inbox')
+    .innerJoin('conversations', 'conversations.id', 'inbox.conversation_id')
+    .select(['conversations.id', 'inbox.user_id'])
+    .where('inbox.user_id', 'in', ['', ...userIds])
+    .where('joined', '=', 1)
+    .where('conversations.type', '=', 'room')
+    .execute();
+  return Map.groupBy(rows, (row) => row.user_id);
+}
+
+/** Members of a room who have a block with one of these people, whoever made it. */
+async function blockedWith(q: Query, conversationId: string, userIds: string[]): Promise<string[]> {
+  const some = ['', ...userIds];
+  const rows = await q
+    .selectFrom('friends')
+    .select(['user_id', 'friend_id'])
+    .where('blocked', '=', 1)
+    .where((eb) => eb.or([eb('user_id', 'in', some), eb('friend_id', 'in', some)]))
+    .execute();
+  const others = new Set(rows.flatMap((row) => [...(userIds.includes(row.user_id) ? [row.friend_id] : []), ...(userIds.includes(row.friend_id) ? [row.user_id] : [])]));
+  return others.size === 0 ? [] : [...(await joinedAmong({ q }, conversationId, [...others]))];
+}

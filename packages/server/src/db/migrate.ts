@@ -19,6 +19,7 @@ import * as factors from './migrations/0015_factors.ts';
 import * as ledger from './migrations/0016_ledger.ts';
 import * as nodes from './migrations/0017_nodes.ts';
 import * as keys from './migrations/0020_keys.ts';
+import * as reach from './migrations/0021_reach.ts';
 
 /** In the order they run. A released one is never changed. */
 const migrations = {
@@ -41,6 +42,7 @@ const migrations = {
   '0016_ledger': ledger,
   '0017_nodes': nodes,
   '0020_keys': keys,
+  '0021_reach': reach,
 };
 
 /** @throws DatabaseError when a migration fails, or the database was made by a newer program */

@@ -250,6 +250,10 @@ export interface SettingsTable {
   read_receipts: Flag;
   typing: Flag;
   presence: 'everyone' | 'friends' | 'nobody';
+  /** Who may put the person into a group. */
+  groups_from: 'friends' | 'anyone';
+  /** By people who are no friends, by user name. */
+  findable: Flag;
   push_content: Flag;
   link_previews: Flag;
   quiet_from: number | null;

@@ -10,7 +10,7 @@ export const presence: Handlers<'presence.watch' | 'presence.unwatch'> = {
     const { userId, services } = context;
     await services.presence.settled();
     const { people, friends, online } = await context.read(async (q) => {
-      const candidates = [...(await visiblePeople(q, userId, [...new Set(userIds)]))];
+      const candidates = [...(await visiblePeople(q, userId, [...new Set(userIds)], { accepted: true }))];
       const rows = await q
         .selectFrom('friends')
         .select('friend_id')
@@ -53,7 +53,7 @@ async function shownTo(q: Query, userId: string, candidates: string[], friends: 
 export async function watchable(db: Database, { userId }: Identity, topics: Topic[]): Promise<Topic[]> {
   const ids = topics.flatMap((topic) => sharedPerson(topic) ?? []);
   return db.read(async (q) => {
-    const visible = [...(await visiblePeople(q, userId, ids))];
+    const visible = [...(await visiblePeople(q, userId, ids, { accepted: true }))];
     return (await shownTo(q, userId, visible, new Set())).map(sharedTopic);
   });
 }

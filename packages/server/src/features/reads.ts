@@ -1,5 +1,5 @@
 import { type Receipt, conversationStream, limits, userStream } from '@kith/protocol';
-import { type Membership, peerOf, readPair, requireMember } from '../core/access.ts';
+import { type Membership, isWaiting, peerOf, readPair, requireMember } from '../core/access.ts';
 import type { Handlers } from '../core/context.ts';
 import { readInbox, toReceipt } from '../core/entities.ts';
 import { readSettings } from '../core/privacy.ts';
@@ -66,8 +66,9 @@ async function withinConversation(c: Commit, conversationId: string, seq: number
   return Math.min(seq, stream.seq);
 }
 
-/** Not across a block, and not for who has switched receipts off; between two, neither tells if one of them has. */
-async function mayTell(c: Commit, membership: Membership, userId: string): Promise<boolean> {
+/** Not across a block, not while one has not accepted, and not for who has switched receipts off; between two, neither tells if one of them has. */
+async function mayTell(c: Commit, membership: Membership, conversationId: string, userId: string): Promise<boolean> {
+  if (await isWaiting(c.q, conversationId, userId)) return false;
   const peer = membership.type === 'direct' ? [peerOf(membership.directKey!, userId)] : [];
   for (const settings of (await readSettings(c.q, [userId, ...peer])).values()) if (settings.read_receipts === 0) return false;
   return peer.length === 0 || !(await readPair(c.q, userId, peer[0]!)).blocked;
@@ -76,7 +77,7 @@ async function mayTell(c: Commit, membership: Membership, userId: string): Promi
 /** Tells the others, where the conversation is small enough and nobody blocked. Both marks only ever grow. */
 async function setReceipt(c: Commit, membership: Membership, conversationId: string, userId: string, to: { delivered: number; read: number }): Promise<boolean> {
   if (membership.memberCount > limits.attentionMembers || membership.type === 'announcements') return false;
-  if (!(await mayTell(c, membership, userId))) return false;
+  if (!(await mayTell(c, membership, conversationId, userId))) return false;
   const stream = conversationStream(conversationId);
   const before = await c.q.selectFrom('receipts').selectAll().where('conversation_id', '=', conversationId).where('user_id', '=', userId).executeTakeFirst();
   const delivered_seq = Math.max(to.delivered, before?.delivered_seq ?? 0);

@@ -1,10 +1,12 @@
 import { RequestError, conversationStream, limits, userStream } from '@kith/protocol';
-import { requireMember, requireNotBarred } from '../core/access.ts';
+import { readBlocks, requireMember, requireNotBarred } from '../core/access.ts';
 import { changeAvatar } from '../core/avatars.ts';
 import { type Handlers, newId } from '../core/context.ts';
 import { readConversation, readProfiles, toConversation } from '../core/entities.ts';
 import { join, joinedAmong } from '../core/membership.ts';
+import { readSettings } from '../core/privacy.ts';
 import { roomTopic } from '../core/rooms-online.ts';
+import type { Query } from '../db/db.ts';
 
 const listedRooms = 200;
 
@@ -22,10 +24,8 @@ export const rooms: Handlers<'room.list' | 'room.create' | 'room.join' | 'room.o
         .where('conversation_id', 'in', ['', ...rows.map((row) => row.id)])
         .execute();
       const joined = new Set(mine.map((row) => row.conversation_id));
-      const online = await roomsOnline.counts(
-        q,
-        rows.map((row) => row.id),
-      );
+      const seen = (await seesOthers(q, context.userId)) ? rows.map((row) => row.id) : [];
+      const online = await roomsOnline.counts(q, seen, await readBlocks(q, context.userId));
       return { rooms: rows.map((row) => ({ conversation: toConversation(row), joined: joined.has(row.id), online: online.get(row.id) ?? 0 })) };
     });
   },
@@ -70,10 +70,15 @@ export const rooms: Handlers<'room.list' | 'room.create' | 'room.join' | 'room.o
     const answer = await context.read(async (q) => {
       const { type } = await requireMember(q, conversationId, context.userId);
       if (type !== 'room') throw new RequestError('forbidden', { message: 'Only rooms have an online list.' });
-      const count = (await roomsOnline.counts(q, [conversationId])).get(conversationId) ?? 0;
-      return { count, users: await readProfiles(q, await roomsOnline.among(q, conversationId, limits.roomOnlineUsers)) };
+      if (!(await seesOthers(q, context.userId))) return undefined;
+      const hidden = await readBlocks(q, context.userId);
+      const count = (await roomsOnline.counts(q, [conversationId], hidden)).get(conversationId) ?? 0;
+      return { count, users: await readProfiles(q, await roomsOnline.among(q, conversationId, hidden, limits.roomOnlineUsers)) };
     });
-    context.effects.push({ do: 'follow', topics: [roomTopic(conversationId)] });
-    return answer;
+    if (answer) context.effects.push({ do: 'follow', topics: [roomTopic(conversationId)] });
+    return answer ?? { count: 0, users: [] };
   },
 };
+
+/** Who hides from everybody sees nobody. */
+const seesOthers = async (q: Query, userId: string): Promise<boolean> => (await readSettings(q, [userId])).get(userId)!.presence !== 'nobody';

@@ -1,15 +1,18 @@
 import { RequestError, userStream } from '@kith/protocol';
 import type { Handlers } from '../core/context.ts';
 import { toSettings } from '../core/entities.ts';
+import { everyPresence } from '../core/core.ts';
 import { hidePresence, tellPresence } from '../core/presence-topics.ts';
 import { defaultSettings } from '../core/privacy.ts';
 import type { SettingsTable } from '../db/schema.ts';
 
 export const settings: Handlers<'settings.update'> = {
-  async 'settings.update'(context, { readReceipts, typing, presence, pushContent, linkPreviews, quietFrom, quietTo, timeZone }) {
+  async 'settings.update'(context, { readReceipts, typing, presence, groups, findable, pushContent, linkPreviews, quietFrom, quietTo, timeZone }) {
     const { userId } = context;
     if (timeZone !== undefined) requireTimeZone(timeZone);
     const own = userStream(userId);
+    const { roomsOnline } = context.services;
+    let was = presence;
     const result = await context.commit([own], async (c) => {
       const row = await c.q.selectFrom('settings').selectAll().where('user_id', '=', userId).executeTakeFirst();
       const before: SettingsTable = row ?? { user_id: userId, version: 0, ...defaultSettings };
@@ -19,6 +22,8 @@ export const settings: Handlers<'settings.update'> = {
         read_receipts: flag(readReceipts) ?? before.read_receipts,
         typing: flag(typing) ?? before.typing,
         presence: presence ?? before.presence,
+        groups_from: groups ?? before.groups_from,
+        findable: flag(findable) ?? before.findable,
         push_content: flag(pushContent) ?? before.push_content,
         link_previews: flag(linkPreviews) ?? before.link_previews,
         quiet_from: quietFrom === undefined ? before.quiet_from : quietFrom,
@@ -32,13 +37,18 @@ export const settings: Handlers<'settings.update'> = {
         .onConflict((conflict) => conflict.column('user_id').doUpdateSet(after))
         .execute();
       c.put(own, toSettings(after));
+      was = before.presence;
+      // Who hides from everybody hears no more of others either, from this commit on.
+      if (after.presence === 'nobody') c.unfollow(own, everyPresence);
       return { settings: toSettings(after) };
     });
     if (presence === 'nobody' || presence === 'friends') hidePresence(context.services, userId, presence === 'nobody' ? 'everyone' : 'strangers');
+    if (was === 'everyone' && presence !== 'everyone') await roomsOnline.hidden(userId);
     if (presence === 'friends' || presence === 'everyone') {
       await context.services.presence.settled();
       const online = await context.read(async (q) => (await context.services.presence.among(q, [userId])).has(userId));
       await tellPresence(context.services, [{ userId, online }]);
+      if (was !== presence && online) await roomsOnline.changed([{ userId, online }]);
     }
     return result;
   },

@@ -1,7 +1,8 @@
 import { conversationStream, limits, typingEveryMs } from '@kith/protocol';
-import { requireWriter } from '../core/access.ts';
+import { isWaiting, requireWriter } from '../core/access.ts';
 import type { Handlers } from '../core/context.ts';
 import { readSettings } from '../core/privacy.ts';
+import type { Query } from '../db/db.ts';
 
 /** When each person last typed in each conversation, so that a fast client is heard once in three seconds. Bounded. */
 const heard = new Map<string, number>();
@@ -12,7 +13,8 @@ export const typing: Handlers<'typing.set'> = {
     const { userId } = context;
     const { type, memberCount, tells } = await context.read(async (q) => {
       const membership = await requireWriter(q, conversationId, userId);
-      return { type: membership.type, memberCount: membership.memberCount, tells: (await readSettings(q, [userId])).get(userId)!.typing === 1 };
+      const tells = (await readSettings(q, [userId])).get(userId)!.typing === 1 && !(await isWaiting(q, conversationId, userId));
+      return { type: membership.type, memberCount: membership.memberCount, tells };
     });
     // Everybody is in the announcements, and nobody is counted there.
     if (!tells || type === 'announcements' || memberCount > limits.attentionMembers) return {};
@@ -23,7 +25,15 @@ export const typing: Handlers<'typing.set'> = {
     heard.delete(key);
     heard.set(key, now);
     if (heard.size > remembered) heard.delete(heard.keys().next().value!);
-    context.signalOthers(conversationStream(conversationId), { signal: 'typing', data: { conversationId, userId } });
+    context.signalOthers(conversationStream(conversationId), { signal: 'typing', data: { conversationId, userId } }, await context.read((q) => withoutTyping(q, conversationId)));
     return {};
   },
 };
+
+/** Who has switched typing off sees nobody typing. */
+async function withoutTyping(q: Query, conversationId: string): Promise<string[]> {
+  const members = await q.selectFrom('members').select('user_id').where('conversation_id', '=', conversationId).where('state', '=', 'joined').execute();
+  const userIds = members.map((row) => row.user_id);
+  const settings = await readSettings(q, userIds);
+  return userIds.filter((userId) => settings.get(userId)!.typing === 0);
+}

@@ -1,4 +1,4 @@
-import { RequestError, limits, userStream } from '@kith/protocol';
+import { type Profile, RequestError, limits, userStream } from '@kith/protocol';
 import { requireMember, visiblePeople } from '../core/access.ts';
 import { changeAvatar } from '../core/avatars.ts';
 import type { Handlers } from '../core/context.ts';
@@ -7,17 +7,20 @@ import { profileColumns, readUser, toProfile } from '../core/entities.ts';
 import { securityChanged } from '../core/factors.ts';
 import { leave, passOnOwnership } from '../core/membership.ts';
 import { requireGoodPassword } from '../core/passwords.ts';
+import { readSettings } from '../core/privacy.ts';
 import { requirePassword } from '../core/proof.ts';
 import { endSessions } from '../core/sessions.ts';
 import { showChanged, streamsThatShow } from '../core/shown.ts';
 import { readSiteName } from '../core/site-name.ts';
 import type { Commit } from '../core/streams.ts';
+import type { Query } from '../db/db.ts';
 
 export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.changePassword' | 'user.delete'> = {
   async 'user.get'(context, { userId }) {
     return context.read(async (q) => {
       if (!(await visiblePeople(q, context.userId, [userId], { requests: true })).has(userId)) throw new RequestError('not_found');
-      return { user: toProfile(await q.selectFrom('users').select(profileColumns).where('id', '=', userId).executeTakeFirstOrThrow()) };
+      const profile = toProfile(await q.selectFrom('users').select(profileColumns).where('id', '=', userId).executeTakeFirstOrThrow());
+      return { user: (await outlinesOnly(q, context.userId, [profile]))[0]! };
     });
   },
 
@@ -44,7 +47,17 @@ export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.
         .where('user_id', 'in', ['', ...found.map((user) => user.id)])
         .execute();
       const hidden = new Set(blockers.map((row) => row.user_id));
-      return { users: found.filter((user) => !hidden.has(user.id)).map(toProfile) };
+      const settings = await readSettings(
+        q,
+        found.map((user) => user.id),
+      );
+      const friends = await friendsAmong(
+        q,
+        context.userId,
+        found.map((user) => user.id),
+      );
+      const shown = found.filter(({ id }) => !hidden.has(id) && (settings.get(id)!.findable === 1 || friends.has(id) || id === context.userId));
+      return { users: await outlinesOnly(q, context.userId, shown.map(toProfile)) };
     });
   },
 
@@ -135,6 +148,32 @@ export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.
     return until === undefined ? {} : { until };
   },
 };
+
+/** What people say about themselves is for those who know them, and for whom they ask to be their friend. */
+async function outlinesOnly(q: Query, userId: string, profiles: Profile[]): Promise<Profile[]> {
+  const ids = profiles.map(({ id }) => id);
+  const known = await visiblePeople(q, userId, ids);
+  const asking = await q
+    .selectFrom('friends')
+    .select('friend_id')
+    .where('user_id', '=', userId)
+    .where('state', '=', 'incoming')
+    .where('friend_id', 'in', ['', ...ids])
+    .execute();
+  for (const row of asking) known.add(row.friend_id);
+  return profiles.map((profile) => (known.has(profile.id) ? profile : { ...profile, bio: '' }));
+}
+
+async function friendsAmong(q: Query, userId: string, ids: string[]): Promise<Set<string>> {
+  const rows = await q
+    .selectFrom('friends')
+    .select('friend_id')
+    .where('user_id', '=', userId)
+    .where('state', '=', 'friends')
+    .where('friend_id', 'in', ['', ...ids])
+    .execute();
+  return new Set(rows.map((row) => row.friend_id));
+}
 
 async function endFriendships(c: Commit, userId: string): Promise<void> {
   await c.q.updateTable('friends').set({ state: 'none', note: '', since: c.now }).where('friend_id', '=', userId).where('state', '!=', 'none').execute();

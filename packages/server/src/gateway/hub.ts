@@ -1,6 +1,6 @@
 import { type CloseName, type StreamId, limits } from '@kith/protocol';
 import type { Broker } from '../broker/broker.ts';
-import type { Publication, Topic } from '../core/core.ts';
+import { type Publication, type Topic, everyPresence } from '../core/core.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { Few } from './few.ts';
@@ -160,8 +160,8 @@ export class Hub {
         return;
       case 'signal': {
         const frame = buildFrame(publication.frame);
-        const { notTo } = publication;
-        for (const follower of followed.followers) if (notTo === undefined || !follower.topics.has(notTo)) follower.signal(frame);
+        const notTo = publication.notTo === undefined ? [] : [publication.notTo].flat();
+        for (const follower of followed.followers) if (!notTo.some((topic) => follower.topics.has(topic))) follower.signal(frame);
         return;
       }
       default:
@@ -202,7 +202,7 @@ export class Hub {
   #changed(follower: Follower, topics: Topic[], change: 'follow' | 'unfollow'): void {
     for (const topic of topics) follower.changed?.set(topic, change);
     if (change === 'unfollow') {
-      this.unfollow(follower, topics);
+      this.unfollow(follower, topics.includes(everyPresence) ? [...follower.topics].filter((topic) => !isStream(topic)) : topics);
       if (topics.some(isStream)) this.#doubt(follower, [...follower.topics].filter(isShared));
       return;
     }

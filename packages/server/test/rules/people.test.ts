@@ -57,6 +57,19 @@ describe.each(engines)('people on %s', (engine) => {
     await expect(bert.call('user.get', { userId: anna.id })).rejects.toMatchObject({ code: 'not_found' });
   });
 
+  test('[US2] what people say about themselves is for those who know them, and for whom they ask', async () => {
+    const { anna, bert } = await place.friends();
+    const [stranger, asking, asked] = (await place.people('eve', 'asking', 'asked')) as [Someone, Someone, Someone];
+    await anna.call('user.update', { bio: 'Alto.' });
+    await asking.call('friend.request', { userId: anna.id });
+    await anna.call('friend.request', { userId: asked.id });
+    const found = async (person: Someone) => (await person.call('user.search', { query: anna.handle! })).users.map(({ bio }) => bio);
+    for (const person of [anna, bert, asked]) expect(await found(person)).toEqual(['Alto.']);
+    for (const person of [stranger, asking]) expect(await found(person)).toEqual(['']);
+    expect((await asked.call('user.get', { userId: anna.id })).user.bio).toBe('Alto.');
+    expect((await asking.call('user.get', { userId: anna.id })).user).toMatchObject({ name: 'anna', bio: '' });
+  });
+
   test('[US2] for strangers and the blocked a person is as nobody', async () => {
     const { anna, bert } = await place.friends();
     const stranger = await place.person('eve');

@@ -113,10 +113,11 @@ export class Place {
     return { anna, bert, conversationId: conversation.id, stream: conversationStream(conversation.id) };
   }
 
-  /** A group that anna owns, with bert and cleo. */
+  /** A group that anna owns, with bert and cleo, who accepted it. */
   async group(): Promise<{ anna: Someone; bert: Someone; cleo: Someone; conversationId: string; stream: StreamId }> {
     const [anna, bert, cleo] = (await this.people('anna', 'bert', 'cleo')) as [Someone, Someone, Someone];
     const { conversation } = await anna.call('conversation.create', { title: 'Club', memberIds: [bert.id, cleo.id] });
+    for (const person of [bert, cleo]) await person.call('conversation.accept', { conversationId: conversation.id });
     return { anna, bert, cleo, conversationId: conversation.id, stream: conversationStream(conversation.id) };
   }
 

@@ -3,10 +3,10 @@ import { computed, shallowRef } from 'vue';
 import { attempt, fromReplica } from './useClient.ts';
 import { useMe } from './useMe.ts';
 
-type Privacy = Pick<Settings, 'readReceipts' | 'typing' | 'presence' | 'linkPreviews'>;
+type Privacy = Pick<Settings, 'readReceipts' | 'typing' | 'presence' | 'groups' | 'findable' | 'linkPreviews'>;
 
 /** What holds for who has never decided otherwise, as the server has it. */
-const undecided: Privacy = { readReceipts: true, typing: true, presence: 'everyone', linkPreviews: true };
+const undecided: Privacy = { readReceipts: true, typing: true, presence: 'everyone', groups: 'anyone', findable: true, linkPreviews: true };
 const decided = fromReplica<Settings | undefined>(['settings'], (client) => client.store.get('settings'), undefined);
 
 /** What others learn of the person signed in, and who may reach them. A switch moves at once, and back if the server refuses. */
@@ -29,6 +29,8 @@ export function usePrivacy() {
     readReceipts: choice('readReceipts'),
     typing: choice('typing'),
     presence: choice('presence'),
+    groups: choice('groups'),
+    findable: choice('findable'),
     linkPreviews: choice('linkPreviews'),
     accepts: computed<'friends' | 'anyone'>({
       get: () => wantedAccepts.value ?? me.value?.accepts ?? 'friends',

@@ -124,12 +124,12 @@ test('[SC1] every transaction of the path of a message locks and writes one stre
   const room = (await ask('room.create', { title: 'Room' }, ann)).conversation.id;
   await ask('room.join', { conversationId: room }, bob);
 
-  // Whether it was taken back before it came; between two, whether one has blocked the other (the query is the same in groups, where it asks
+  // Whether it was taken back before it came; whether a reader has let the writer in, and tells at all; between two, whether one has blocked the other (the query is the same in groups, where it asks
   // for nobody); and an operator has rights in rooms.
   const beyond: Record<string, { send: string[]; edit: string[]; recall: string[]; delivered: string[] }> = {
-    [direct]: { send: ['friends', 'users', 'withdrawn'], edit: ['friends', 'users'], recall: [], delivered: ['friends', 'settings'] },
-    [group]: { send: ['friends', 'users', 'withdrawn'], edit: [], recall: [], delivered: ['settings'] },
-    [room]: { send: ['friends', 'users', 'withdrawn'], edit: [], recall: ['users'], delivered: ['settings'] },
+    [direct]: { send: ['friends', 'users', 'withdrawn'], edit: ['friends', 'users'], recall: [], delivered: ['friends', 'inbox', 'settings'] },
+    [group]: { send: ['friends', 'users', 'withdrawn'], edit: [], recall: [], delivered: ['inbox', 'settings'] },
+    [room]: { send: ['friends', 'users', 'withdrawn'], edit: [], recall: ['users'], delivered: ['inbox', 'settings'] },
   };
   for (const [conversationId, asks] of Object.entries(beyond)) {
     // In the room somebody writes who does not run it.

@@ -141,10 +141,12 @@ const membersOnline = (q: Query, conversationIds: string[], hidden: string[]) =>
   q
     .selectFrom('members')
     .innerJoin('presence', 'presence.user_id', 'members.user_id')
-    .leftJoin('settings', 'settings.user_id', 'members.user_id')
     .where('members.conversation_id', 'in', ['', ...conversationIds])
     .where('members.state', '=', 'joined')
-    .where((eb) => eb.or([eb('settings.presence', 'is', null), eb('settings.presence', '=', 'everyone')]))
+    // Of each one that is there: nobody else's settings are read for it.
+    .where(({ eb, fn, selectFrom, val }) =>
+      eb(fn.coalesce(selectFrom('settings').select('presence').whereRef('settings.user_id', '=', 'members.user_id'), val('everyone')), '=', 'everyone'),
+    )
     .$if(hidden.length > 0, (query) => query.where('members.user_id', 'not in', hidden));
 
 /** The rooms that these people are in. */

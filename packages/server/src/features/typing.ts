@@ -13,8 +13,8 @@ export const typing: Handlers<'typing.set'> = {
     const { userId } = context;
     const { type, memberCount, tells } = await context.read(async (q) => {
       const membership = await requireWriter(q, conversationId, userId);
-      const tells = (await readSettings(q, [userId])).get(userId)!.typing === 1 && !(await isWaiting(q, conversationId, userId));
-      return { type: membership.type, memberCount: membership.memberCount, tells };
+      const told = (await readSettings(q, [userId])).get(userId)!.typing === 1 && !(await isWaiting(q, conversationId, userId));
+      return { type: membership.type, memberCount: membership.memberCount, tells: told };
     });
     // Everybody is in the announcements, and nobody is counted there.
     if (!tells || type === 'announcements' || memberCount > limits.attentionMembers) return {};

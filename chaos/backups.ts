@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { Message } from '@kith/protocol';
 import { start } from '../packages/server/test/crash-child.ts';
 import { startServerProcess } from '../packages/server/test/crash-server.ts';
-import { insist, post, readAll } from './api.ts';
+import { insist, post, readAll } from '../packages/server/test/api.ts';
 import type { Stage } from './stage.ts';
 
 // Backups while people write, each of them restored beside the server and read: a backup that nobody ever restored is none.
@@ -22,7 +22,7 @@ async function kith(...args: string[]): Promise<{ end: number | NodeJS.Signals; 
 export async function backUpAndCompare(stage: Stage): Promise<void> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kith-chaos-backup-'));
   try {
-    for (let number = 0; stage.left() > 0 || number < 1; number += 1) {
+    for (let number = 0; stage.goesOn(number, 1); number += 1) {
       await stage.wait(200, 1_500);
       await once(stage, path.join(folder, String(number)));
     }

@@ -37,11 +37,22 @@ const well = (): Entry[] => [
   { e: 'mark', device: '', user: 'anna', conversation: 'c', readSeq: 2, t: 60 },
   { e: 'mark', device: 'anna-0', user: 'anna', conversation: 'c', readSeq: 2, t: 60 },
 ];
+const closed = (device: string, code: number, t: number, reason = '', own = false): Entry => ({ e: 'closed', device, code, reason, own, t });
+const looked = (asked: number, ...rows: ReturnType<typeof row>[]): Entry => ({ e: 'look', conversation: 'c', asked, rows });
+/** Asked to stop at 60, gone at 80, read at 90: the one device is told to come back, and what it had sent is answered. */
+const stopped = (): Entry[] => [
+  ...well(),
+  { e: 'stopped', began: 25, asked: 60, t: 80 },
+  closed('anna-0', 1012, 70, '250'),
+  { e: 'open', device: 'anna-0', t: 85 },
+  looked(90, row(1, 'one'), row(2, 'two', 'two+')),
+];
 const truth = (...rows: ReturnType<typeof row>[]): Entry => ({ e: 'truth', conversation: 'c', rows });
 const without = (kind: Entry['e'], history = well()): Entry[] => history.filter(({ e }) => e !== kind);
 
 test('[R10] a history in which all is well has nothing to say', () => {
   expect(check(well())).toEqual([]);
+  expect(check(stopped())).toEqual([]);
 });
 
 describe('what is noticed', () => {
@@ -49,12 +60,18 @@ describe('what is noticed', () => {
     ['R1', /acked and lost: two/, [...without('truth'), truth(row(1, 'one'))]],
     ['R1', /acked as two at c 2, where three stands/, [...without('truth'), said('three', 1), truth(row(1, 'one'), row(2, 'three'))]],
     ['R1', /anna-1 misses 2 of c/, [...well(), { e: 'held', device: 'anna-1', user: 'anna', conversation: 'c', rows: [row(1, 'one')] }]],
+    ['R1', /acked and lost: two at c 2, where nothing stood right after a restart/, [...well(), looked(90, row(1, 'one'))]],
     ['R2', /two was acked as c 2 id-2 and as c 3 id-3/, [...without('truth'), acked('two', 3, 90), truth(row(1, 'one'), row(2, 'two', 'two+'), row(3, 'two'))]],
     ['R2', /two is there twice/, [...without('truth'), truth(row(1, 'one'), row(2, 'two', 'two+'), row(3, 'two'))]],
     ['R3', /seq 3 stands at place 2/, [...without('truth'), truth(row(1, 'one'), row(3, 'two', 'two+'))]],
     ['R3', /bert-1 saw c 7, where nothing stands/, [...well(), saw('bert-1', 7, 'two', 42)]],
     ['R3', /bert-1 saw other at c 2/, [...well(), { ...saw('bert-1', 2, 'two', 42), id: 'other' } as Entry]],
     ['R4', /two was acked before three left, and stands behind it/, [...without('truth'), said('three', 45), truth(row(1, 'one'), row(2, 'three'), row(3, 'two'))]],
+    [
+      'R4',
+      /two left before three, and stands behind it/,
+      [...without('send'), said('one', 10), said('two', 30), said('three', 30), ...[truth(row(1, 'one'), row(2, 'three'), row(3, 'two'))]],
+    ],
     ['R5', /bert-0 got a message of c, after they were removed/, [...well(), saw('bert-0', 2, 'two', 2_000)]],
     ['R5', /eve-0 got bytes of c, where they never were/, [...well(), { e: 'canary', device: 'eve-0', user: 'eve', conversation: 'c', t: 30 }]],
     ['R5', /anna-0 got something of c after its session had ended/, [...well(), { e: 'revoked', device: 'anna-0', asked: 50, t: 55 }, saw('anna-0', 2, 'two', 5_000)]],
@@ -65,8 +82,13 @@ describe('what is noticed', () => {
     ['R7', /anna in c has read up to 2 \(server\), 2 \(anna-0\), 1 \(anna-1\)/, [...well(), { e: 'mark', device: 'anna-1', user: 'anna', conversation: 'c', readSeq: 1, t: 61 }]],
     ['R8', /nothing was acked after all was healed/, [...well(), { e: 'fault', what: 'y', on: false, t: 500 }]],
     ['R8', /the first ack came 11000 ms after/, [...well(), { e: 'fault', what: 'y', on: false, t: 500 }, acked('two', 2, 11_500)]],
-    ['R8', /anna-0 was not connected/, [...well(), { e: 'closed', device: 'anna-0', code: 1006, t: 70 }]],
+    ['R8', /anna-0 was not connected/, [...well(), closed('anna-0', 1006, 70)]],
     ['R8', /1 pushes never came/, [...well(), { e: 'gap', device: 'anna-0', stream: 'conversation:c', t: 70 }]],
+    ['R8', /asked to stop, a server sent bert-0 away with 1006 “”/, [...stopped(), closed('bert-0', 1006, 75)]],
+    ['R8', /asked to stop, a server sent nobody away/, stopped().filter(({ e }) => e !== 'closed')],
+    ['R8', /asked to stop, a server stored two at c 2 and never said so/, stopped().filter((entry) => !(entry.e === 'ack' && entry.clientId === 'two'))],
+    ['R8', /anna-0 lost its connection 2 times in 1 restarts/, [...stopped(), closed('anna-0', 1012, 86), { e: 'calm', from: 50, t: 100, losses: 1 }]],
+    ['R8', /anna-0 was told of an error: edit: internal/, [...well(), { e: 'error', device: 'anna-0', what: 'edit: internal', t: 70 }, { e: 'calm', from: 50, t: 100, losses: 1 }]],
     [
       'R9',
       /memory went from 100 to 400 MiB/,

@@ -1,4 +1,4 @@
-import type { Entry, Row } from './history.ts';
+import { type Entry, type Row, resent } from './history.ts';
 
 // Says whether what everybody saw is what was promised. It knows nothing of Kith but the history: sets and sorts, because
 // every conversation is a log with places that the server gave.
@@ -18,25 +18,32 @@ export interface Bounds {
   growthMiB: number;
   growthFiles: number;
   walMiB: number;
+  /** What is sent once more on the next connection still stands where it was sent first. */
+  resentInOrder: boolean;
   /** Pushes that may be missed on connections in step: none, where nothing between server and client may lose any. */
   gaps: number;
 }
 
-export const usualBounds: Bounds = { leakMs: 1_000, firstAckMs: 10_000, connectedMs: 30_000, growthMiB: 200, growthFiles: 20, walMiB: 64, gaps: 0 };
+export const usualBounds: Bounds = { leakMs: 1_000, firstAckMs: 10_000, connectedMs: 30_000, growthMiB: 200, growthFiles: 20, walMiB: 64, resentInOrder: true, gaps: 0 };
+
+/** What was missed shows with the next push of its stream. Milliseconds. */
+const lateMs = 2_000;
 
 type Of<K extends Entry['e']> = Extract<Entry, { e: K }>;
 
 /** At most so many of a rule are told: a rule that breaks, breaks often. */
 const toldOfEach = 10;
 
-export function check(history: Entry[], bounds: Bounds = usualBounds): Violation[] {
+/** @param soFar  What was noted until now, and not yet all: only what is wrong whatever comes. */
+export function check(history: Entry[], bounds: Bounds = usualBounds, soFar = false): Violation[] {
   const found: Violation[] = [];
   const told = new Map<string, number>();
   const wrong = (rule: Violation['rule'], what: string): void => {
     told.set(rule, (told.get(rule) ?? 0) + 1);
     if (told.get(rule)! <= toldOfEach) found.push({ rule, what });
   };
-  const of = <K extends Entry['e']>(...kinds: K[]): Of<K>[] => history.filter((entry): entry is Of<K> => (kinds as string[]).includes(entry.e));
+  const kinds = Map.groupBy(history, ({ e }) => e);
+  const of = <K extends Entry['e']>(...wanted: K[]): Of<K>[] => wanted.flatMap((kind) => (kinds.get(kind) ?? []) as Of<K>[]);
 
   const truth = new Map(of('truth').map(({ conversation, rows }) => [conversation, rows]));
   const sends = new Map(of('send').map((send) => [send.clientId, send]));
@@ -46,17 +53,23 @@ export function check(history: Entry[], bounds: Bounds = usualBounds): Violation
   // What was on the spot as plain as day.
   for (const { what } of of('wrong')) wrong('R2', what);
 
-  noLoss(wrong, of('ack'), truth, of('held'));
+  afterRestarts(wrong, of('ack'), of('look'));
   exactlyOnce(wrong, acks, truth);
   order(wrong, truth, of('seen'), of('held'));
-  realTime(wrong, truth, sends, acks);
   noLeak(wrong, bounds, of('conversation'), of('removed', 'added'), of('seen', 'canary'), of('revoked'));
+  const gaps = of('gap').filter(({ t }) => !of('lossy').some((span) => t > span.from && t < span.t + lateMs));
+  if (gaps.length > bounds.gaps) wrong('R8', `${gaps.length} pushes never came on connections in step, the first at ${gaps[0]!.device} in ${gaps[0]!.stream}`);
+  if (soFar) return found;
+
+  noLoss(wrong, of('ack'), truth, of('held'));
+  realTime(wrong, truth, sends, acks);
+  sendOrder(wrong, bounds, truth, of('send'), of('again'));
+  goodOrder(wrong, of('stopped'), of('look'), sends, acks, of('closed'));
+  calm(wrong, of('calm'), of('closed'), of('error'));
   nothingInvented(wrong, sends, words, of('seen'), truth);
   convergence(wrong, truth, of('held'), of('mark'));
   liveness(wrong, bounds, of('fault'), of('ack'), of('open', 'closed'));
   resources(wrong, bounds, of('server'));
-  const gaps = of('gap');
-  if (gaps.length > bounds.gaps) wrong('R8', `${gaps.length} pushes never came on connections in step, the first at ${gaps[0]!.device} in ${gaps[0]!.stream}`);
   return found;
 }
 
@@ -75,6 +88,21 @@ function noLoss(wrong: Wrong, acks: Of<'ack'>[], truth: Map<string, Row[]>, held
     const has = new Set(rows.map((row) => row[0]));
     const missing = (truth.get(conversation) ?? []).filter((row) => !has.has(row[0])).map((row) => row[0]);
     if (missing.length > 0) wrong('R1', `${device} misses ${missing.slice(0, 5).join()} of ${conversation} (${missing.length} in all)`);
+  }
+}
+
+/** R1: what was acknowledged before a server went is there in the first that anybody reads from the next. */
+function afterRestarts(wrong: Wrong, acks: Of<'ack'>[], looks: Of<'look'>[]): void {
+  const inTime = Map.groupBy(acks, ({ conversation }) => conversation);
+  for (const { conversation, asked, rows } of looks) {
+    const places = new Map(rows.map((row) => [row[0], row]));
+    const first = rows[0]?.[0] ?? 0;
+    for (const { clientId, seq, id, t } of inTime.get(conversation) ?? []) {
+      if (t > asked) break;
+      if (seq < first) continue;
+      const row = places.get(seq);
+      if (row?.[1] !== id) wrong('R1', `acked and lost: ${clientId} at ${conversation} ${seq}, where ${row ? (row[2] ?? row[1]) : 'nothing'} stood right after a restart`);
+    }
   }
 }
 
@@ -108,7 +136,9 @@ function order(wrong: Wrong, truth: Map<string, Row[]>, seen: Of<'seen'>[], held
   const shown = (device: string, conversation: string, seq: number, id: string): void => {
     const there = at.get(`${conversation} ${seq}`);
     if (there !== undefined && there !== id) wrong('R3', `${device} saw ${id} at ${conversation} ${seq}, where ${there} stands`);
-    if (there === undefined && truth.has(conversation)) wrong('R3', `${device} saw ${conversation} ${seq}, where nothing stands`);
+    if (there !== undefined) return;
+    if (truth.has(conversation)) wrong('R3', `${device} saw ${conversation} ${seq}, where nothing stands`);
+    else at.set(`${conversation} ${seq}`, id);
   };
   for (const { device, conversation, seq, id } of seen) shown(device, conversation, seq, id);
   for (const { device, conversation, rows } of held) for (const row of rows) shown(device, conversation, row[0], row[1]);
@@ -121,9 +151,62 @@ function realTime(wrong: Wrong, truth: Map<string, Row[]>, sends: Map<string, Of
     for (const row of rows.toReversed()) {
       const send = sends.get(row[2] ?? '');
       if (send && earliest && earliest.t < send.t) wrong('R4', `${conversation}: ${earliest.clientId} was acked before ${send.clientId} left, and stands behind it`);
-      const ack = Math.min(...(acks.get(row[2] ?? '') ?? []).map(({ t }) => t));
+      const ack = (acks.get(row[2] ?? '') ?? []).reduce((first, { t }) => Math.min(first, t), Infinity);
       if (ack < (earliest?.t ?? Infinity)) earliest = { t: ack, clientId: row[2]! };
     }
+  }
+}
+
+/** R4: what one device sends to one conversation stands there in the order in which it left, but for what was told to come again. */
+function sendOrder(wrong: Wrong, { resentInOrder }: Bounds, truth: Map<string, Row[]>, sends: Of<'send'>[], again: Of<'again'>[]): void {
+  const turn = new Map(sends.map((send, index) => [send.clientId, { device: send.device, index }]));
+  const late = new Set(again.filter(({ code }) => code !== resent || !resentInOrder).map(({ clientId }) => clientId));
+  for (const [conversation, rows] of truth) {
+    const last = new Map<string, { clientId: string; index: number }>();
+    for (const row of rows) {
+      const sent = turn.get(row[2] ?? '');
+      if (!sent || late.has(row[2]!)) continue;
+      const before = last.get(sent.device);
+      if (before && before.index > sent.index) wrong('R4', `${conversation}: ${row[2]} left before ${before.clientId}, and stands behind it`);
+      else last.set(sent.device, { clientId: row[2]!, index: sent.index });
+    }
+  }
+}
+
+/** R8: who is asked to stop answers what it stored, and sends everybody away with a time to come back. */
+function goodOrder(wrong: Wrong, stops: Of<'stopped'>[], looks: Of<'look'>[], sends: Map<string, Of<'send'>>, acks: Map<string, Of<'ack'>[]>, closed: Of<'closed'>[]): void {
+  for (const { began, asked, t } of stops) {
+    const lost = new Map<string, number>();
+    let told = 0;
+    for (const one of closed) {
+      if (one.t < began || one.t > t) continue;
+      if (one.t >= asked && !one.own) {
+        told += 1;
+        if (one.code !== 1_012 || !/^\d+$/.test(one.reason)) wrong('R8', `asked to stop, a server sent ${one.device} away with ${one.code} “${one.reason}”`);
+        else continue;
+      }
+      lost.set(one.device, Math.max(lost.get(one.device) ?? 0, one.t));
+    }
+    if (told === 0) wrong('R8', 'asked to stop, a server sent nobody away');
+    const next = looks.find((look) => look.asked > t)?.asked;
+    for (const look of looks.filter(({ asked: when }) => when >= (next ?? Infinity) && when < (next ?? 0) + 2_000)) {
+      for (const [seq, , clientId] of look.rows) {
+        const send = sends.get(clientId ?? '');
+        if (!send || send.t < began || send.t > asked || (lost.get(send.device) ?? 0) >= send.t) continue;
+        if (!acks.get(clientId!)?.some((ack) => ack.t < look.asked)) wrong('R8', `asked to stop, a server stored ${clientId} at ${look.conversation} ${seq} and never said so`);
+      }
+    }
+  }
+}
+
+/** R8: while nodes go and come in good order, nobody loses more connections than nodes went, and nobody is told of an error. */
+function calm(wrong: Wrong, spans: Of<'calm'>[], closed: Of<'closed'>[], errors: Of<'error'>[]): void {
+  for (const { from, t, losses } of spans) {
+    const lost = closed.filter((one) => !one.own && one.t >= from && one.t <= t);
+    for (const [device, all] of Map.groupBy(lost, (one) => one.device)) {
+      if (all.length > losses) wrong('R8', `${device} lost its connection ${all.length} times in ${losses} restarts`);
+    }
+    for (const error of errors) if (error.t >= from && error.t <= t) wrong('R8', `${error.device} was told of an error: ${error.what}`);
   }
 }
 
@@ -188,9 +271,9 @@ function convergence(wrong: Wrong, truth: Map<string, Row[]>, held: Of<'held'>[]
 function liveness(wrong: Wrong, { firstAckMs, connectedMs }: Bounds, faults: Of<'fault'>[], acks: Of<'ack'>[], connections: Of<'open' | 'closed'>[]): void {
   const healed = faults.filter(({ on }) => !on).reduce((latest, { t }) => Math.max(latest, t), -Infinity);
   if (healed === -Infinity) return;
-  const firstAck = acks.map(({ t }) => t).filter((t) => t > healed);
-  if (firstAck.length > 0 && Math.min(...firstAck) > healed + firstAckMs) wrong('R8', `the first ack came ${Math.round(Math.min(...firstAck) - healed)} ms after all was healed`);
-  if (firstAck.length === 0) wrong('R8', 'nothing was acked after all was healed');
+  const firstAck = acks.reduce((first, { t }) => (t > healed ? Math.min(first, t) : first), Infinity);
+  if (firstAck === Infinity) wrong('R8', 'nothing was acked after all was healed');
+  else if (firstAck > healed + firstAckMs) wrong('R8', `the first ack came ${Math.round(firstAck - healed)} ms after all was healed`);
   for (const [device, all] of Map.groupBy(connections, (one) => one.device)) {
     const last = all.toSorted((a, b) => a.t - b.t).findLast(({ t }) => t < healed + connectedMs);
     if (last?.e === 'closed' && last.code < 4_500 && last.code !== 1_000) wrong('R8', `${device} was not connected ${connectedMs} ms after all was healed`);

@@ -1,6 +1,6 @@
 import type { ErrorBody, Inbox, Message, MethodName, Params, Result, ServerFrame, StreamId } from '@kith/protocol';
 import { WebSocket } from 'ws';
-import { type History, type Row, now } from './history.ts';
+import { type History, type Row, now, resent } from './history.ts';
 
 // One device of a person: it speaks the public protocol by hand, keeps what it was told, asks for what it missed, and
 // notes all of it. Nothing here judges.
@@ -15,10 +15,24 @@ interface Waiting {
   clientId: string;
   conversation: string;
   text: string;
+  /** It was sent before. */
+  left: boolean;
 }
 
 /** Asks on one connection; with neither result nor error, the connection ended first. */
 type Ask = <M extends MethodName>(method: M, params: Params<M>) => Promise<{ result?: Result<M>; error?: ErrorBody }>;
+
+/** What it holds of one conversation. */
+interface Held {
+  rows: Map<number, { version: number; row: Row }>;
+  /** By id: words of its own that may still be changed, the latest of them. */
+  own: Map<string, { clientId: string; text: string }>;
+  /** The highest seq. */
+  top: number;
+}
+
+/** Of its own messages it changes none that is older than so many. */
+const ownKept = 200;
 
 /** Milliseconds without an answer after which a connection is given up, and of pauses between attempts. */
 const answerMs = 6_000;
@@ -35,7 +49,7 @@ export class Device {
   readonly #heads = new Map<StreamId, number>();
   /** How often a stream was lost: an answer of before says nothing of after. */
   readonly #losses = new Map<StreamId, number>();
-  readonly #held = new Map<string, Map<number, Message>>();
+  readonly #held = new Map<string, Held>();
   readonly #marks = new Map<string, Inbox>();
   readonly #outbox: Waiting[] = [];
   readonly #catching = new Map<StreamId, Promise<void>>();
@@ -46,7 +60,9 @@ export class Device {
   #ask: Ask | undefined;
   #next = 0;
   #sent = 0;
+  #acks = 0;
   #over = false;
+  #hungUp = false;
   #failures = 0;
   #idle = Promise.withResolvers<void>();
   #running: Promise<void> | undefined;
@@ -63,62 +79,72 @@ export class Device {
     return this.#ask !== undefined;
   }
 
-  /** Conversations that it holds anything of. */
-  conversations(): string[] {
-    return [...this.#held.keys()];
-  }
-
   /** @param copies  How often it goes out; they are all the same message. */
   send(conversation: string, canary: string, copies = 1): void {
     const clientId = `${this.name}-${String((this.#sent += 1)).padStart(6, '0')}`;
     const text = `${clientId}|${canary}|${this.#random().toString(36).slice(2)}`;
     this.#history.note({ e: 'send', clientId, conversation, user: this.person.id, device: this.name, text, t: now() });
-    const waiting = { clientId, conversation, text };
+    const waiting = { clientId, conversation, text, left: false };
     this.#outbox.push(waiting);
     for (let copy = 0; copy < copies; copy += 1) this.#deliver(waiting);
   }
 
   /** The same client id with other words: it must be refused. */
   async misuse(conversation: string): Promise<void> {
-    const known = [...(this.#held.get(conversation)?.values() ?? [])].findLast((message) => message.senderId === this.person.id && message.clientId !== null);
-    if (!known?.clientId || !this.#ask) return;
+    const known = [...(this.#held.get(conversation)?.own.values() ?? [])].at(-1);
+    if (!known || !this.#ask) return;
     const { result, error } = await this.#ask('message.send', { conversationId: conversation, clientId: known.clientId, type: 'text', text: 'something else' });
     if (result) this.#history.note({ e: 'wrong', what: `${known.clientId} was accepted a second time, with other words`, t: now() });
-    else if (error && !['client_id_reused', 'not_a_member', 'busy', 'storage_full'].includes(error.code)) {
+    else if (error && !error.retryable && error.code !== 'client_id_reused') {
       this.#history.note({ e: 'wrong', what: `${known.clientId} again, with other words: ${error.code}`, t: now() });
     }
   }
 
   /** Changes one of its own messages, or takes it back. */
   async change(conversation: string, recall: boolean): Promise<void> {
-    const own = [...(this.#held.get(conversation)?.values() ?? [])].filter((message) => message.senderId === this.person.id && message.type === 'text' && !message.deletedAt);
-    const message = own[Math.floor(this.#random() * own.length)];
-    if (!message || !this.#ask) return;
+    const own = [...(this.#held.get(conversation)?.own ?? [])];
+    const [id, message] = own[Math.floor(this.#random() * own.length)] ?? [];
+    if (!id || !message || !this.#ask) return;
     const text = recall ? '' : `${message.text.slice(0, 200)}+`;
-    const entry = { e: recall ? 'recall' : 'edit', id: message.id, text } as const;
+    const entry = { e: recall ? 'recall' : 'edit', id, text } as const;
     // Noted before: it may happen without an answer.
     this.#history.note({ ...entry, done: false, t: now() });
-    const { result } = recall ? await this.#ask('message.delete', { messageId: message.id }) : await this.#ask('message.edit', { messageId: message.id, text });
+    const { result, error } = recall ? await this.#ask('message.delete', { messageId: id }) : await this.#ask('message.edit', { messageId: id, text });
     if (result) this.#history.note({ ...entry, done: true, t: now() });
+    // Its other device may have taken it back in this moment.
+    else if (error && error.code !== 'not_found') this.#complain(entry.e, error);
   }
 
   async read(conversation: string): Promise<void> {
-    const seq = Math.max(0, ...(this.#held.get(conversation)?.keys() ?? []));
-    if (seq > 0) await this.#ask?.('read.mark', { conversationId: conversation, seq });
+    const seq = this.#held.get(conversation)?.top ?? 0;
+    if (seq === 0) return;
+    const { error } = (await this.#ask?.('read.mark', { conversationId: conversation, seq })) ?? {};
+    if (error) this.#complain('read.mark', error);
   }
 
   async type(conversation: string): Promise<void> {
-    await this.#ask?.('typing.set', { conversationId: conversation });
+    const { error } = (await this.#ask?.('typing.set', { conversationId: conversation })) ?? {};
+    if (error) this.#complain('typing.set', error);
+  }
+
+  /** What passes by itself, no client shows to anybody. */
+  #complain(what: string, error: ErrorBody): void {
+    if (!error.retryable) this.#history.note({ e: 'error', device: this.name, what: `${what}: ${error.code}`, t: now() });
   }
 
   /** Drops its connection without a word, as who walks out of reach of a network. */
   drop(): void {
+    this.#hungUp = true;
     this.#socket?.terminate();
   }
 
   /** Resolves when all it ever sent has been answered. */
   async drained(): Promise<void> {
     while (this.#outbox.length > 0) await this.#idle.promise;
+  }
+
+  get acks(): number {
+    return this.#acks;
   }
 
   get waiting(): number {
@@ -134,7 +160,7 @@ export class Device {
 
   /** What it holds of a conversation, by seq. */
   rows(conversation: string): Row[] {
-    return [...(this.#held.get(conversation)?.values() ?? [])].sort((a, b) => a.seq - b.seq).map(toRow);
+    return [...(this.#held.get(conversation)?.rows.values() ?? [])].map(({ row }) => row).sort((a, b) => a[0] - b[0]);
   }
 
   mark(conversation: string): number {
@@ -159,15 +185,16 @@ export class Device {
   /** One connection, from the handshake to its end. */
   async #connect(): Promise<void> {
     const socket = (this.#socket = new WebSocket(`${this.#url.replace('http', 'ws')}/ws`, { handshakeTimeout: answerMs }));
+    this.#hungUp = false;
     const waiting = new Map<string, (frame: { result?: unknown; error?: ErrorBody }) => void>();
     let heard = now();
     const watching = setInterval(() => {
-      if (waiting.size > 0 && now() - heard > answerMs) socket.terminate();
+      if (waiting.size > 0 && now() - heard > answerMs) this.drop();
     }, 1_000);
     const ended = new Promise<void>((resolve) => {
-      socket.once('close', (code) => {
+      socket.once('close', (code, reason) => {
         clearInterval(watching);
-        if (this.#ask && !this.#over) this.#history.note({ e: 'closed', device: this.name, code, t: now() });
+        if (this.#ask && !this.#over) this.#history.note({ e: 'closed', device: this.name, code, reason: reason.toString(), own: this.#hungUp, t: now() });
         this.#ask = undefined;
         for (const answer of waiting.values()) answer({});
         // A session that was ended stays ended.
@@ -212,7 +239,10 @@ export class Device {
     for (const stream of this.#heads.keys()) if (!(stream in hello.heads)) this.#lose(stream);
     for (const [stream, head] of Object.entries(hello.heads)) if ((this.#heads.get(stream as StreamId) ?? 0) !== head) this.#catchUp(stream as StreamId);
     // What waits goes out first, in its order, and before anything new.
-    for (const waiting of this.#outbox) this.#deliver(waiting);
+    for (const waiting of this.#outbox) {
+      if (waiting.left) this.#history.note({ e: 'again', clientId: waiting.clientId, device: this.name, code: resent, t: now() });
+      this.#deliver(waiting);
+    }
   }
 
   #onPush(push: { stream: StreamId; version: number; entities: readonly { kind: string }[] }): void {
@@ -242,9 +272,9 @@ export class Device {
         t: now(),
       });
       let held = this.#held.get(message.conversationId);
-      if (!held) this.#held.set(message.conversationId, (held = new Map()));
-      const before = held.get(message.seq);
-      if (!before || before.version < message.version) held.set(message.seq, message);
+      if (!held) this.#held.set(message.conversationId, (held = { rows: new Map(), own: new Map(), top: 0 }));
+      const before = held.rows.get(message.seq);
+      if (!before || before.version < message.version) keep(held, message, message.senderId === this.person.id);
     } else if (entity.kind === 'inbox') {
       const inbox = entity as Inbox;
       const before = this.#marks.get(inbox.conversationId);
@@ -258,14 +288,17 @@ export class Device {
 
   #deliver(waiting: Waiting): void {
     const { clientId, conversation, text } = waiting;
+    waiting.left ||= this.#ask !== undefined;
     void this.#ask?.('message.send', { conversationId: conversation, clientId, type: 'text', text }).then(({ result, error }) => {
       if (!result && !error) return undefined;
       if (error?.retryable) {
+        this.#history.note({ e: 'again', clientId, device: this.name, code: error.code, t: now() });
         const again = setTimeout(() => this.#outbox.includes(waiting) && this.#deliver(waiting), error.retryAfterMs ?? 100 + this.#random() * 200);
         return void again.unref();
       }
       if (result) {
         const { message } = result;
+        this.#acks += 1;
         this.#history.note({ e: 'ack', clientId, device: this.name, conversation: message.conversationId, seq: message.seq, id: message.id, text: message.text, t: now() });
       } else this.#history.note({ e: 'refused', clientId, device: this.name, code: error!.code, t: now() });
       // Those who write here are never removed.
@@ -348,3 +381,13 @@ export class Device {
 }
 
 export const toRow = (message: Message): Row => [message.seq, message.id, message.clientId, message.senderId, message.text];
+
+function keep(held: Held, message: Message, isOwn: boolean): void {
+  const { rows, own } = held;
+  rows.set(message.seq, { version: message.version, row: toRow(message) });
+  held.top = Math.max(held.top, message.seq);
+  if (!isOwn || message.clientId === null || message.type !== 'text') return;
+  if (message.deletedAt) own.delete(message.id);
+  else own.set(message.id, { clientId: message.clientId, text: message.text });
+  if (own.size > ownKept) own.delete(own.keys().next().value!);
+}

@@ -7,7 +7,7 @@ import { WebSocket } from 'ws';
 import { randomFrom } from '../packages/server/test/crash-child.ts';
 import { type ServerProcess, startServerProcess } from '../packages/server/test/crash-server.ts';
 import { RawSocket, handshake } from '../packages/server/test/raw-socket.ts';
-import { post } from './api.ts';
+import { post } from '../packages/server/test/api.ts';
 import { type Known, bytesFrom, httpFrom, inputFrom, luckFrom } from './inputs.ts';
 
 // Hostile input without end against a real server in a process of its own, beside people who want to be left alone.

@@ -1,13 +1,15 @@
+import type { StreamId } from '@kith/protocol';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { randomFrom } from '../packages/server/test/crash-child.ts';
-import { Refused, insist, post, readAll } from './api.ts';
+import { Refused, insist, post, readAll } from '../packages/server/test/api.ts';
 import { Device, type Person, toRow } from './device.ts';
-import { type History, now, openHistory } from './history.ts';
+import { type History, type Row, now, openHistory } from './history.ts';
 
 // The people: a process of its own that writes, reads, edits, recalls, joins and leaves over a server that is being
-// broken, and notes all of it. `node load.ts <options as JSON>`; it says `ready`, and after the line `finish` on its
-// standard input comes to rest, notes what everybody holds, and says `done`.
+// broken, and notes all of it. `node load.ts <options as JSON>`; it says `ready`, and now and then `acks <number>`. After the line
+// `look <url>` on its standard input it reads the newest of everything from there and says `looked`; after `finish` it comes to rest,
+// notes what everybody holds, and says `done`.
 
 export interface LoadOptions {
   url: string;
@@ -34,6 +36,8 @@ interface Conversation {
   guests: Person[];
 }
 
+/** Sends a second that one pace keeps up with. */
+const mostPerPace = 50;
 /** Milliseconds that all has to come to rest after the last fault. */
 const restMs = 60_000;
 
@@ -50,23 +54,43 @@ async function main(options: LoadOptions): Promise<void> {
       devices.push(new Device({ name: `${person.name}-${index}`, person: { ...person, token }, url, history, random: randomFrom(seed + devices.length + 1), canaries }));
     }
   }
+  const pollers = conversations.filter((_, at) => at % 3 === 0).map(({ id, members }) => new Poller(url, members[0]!, id));
   for (const device of devices) device.start();
   await until(() => devices.every((device) => device.connected), 30_000, 'nobody could connect');
   console.log('ready');
 
+  // Whom the server no longer knows, it has lost: an account is acknowledged like a message.
+  let lost = false;
+  const onLost = (error: unknown): void => {
+    if (!(error instanceof Refused)) throw error;
+    lost = true;
+    history.note({ e: 'wrong', what: `acked and lost: ${error.message}`, t: now() });
+  };
   let working = true;
   const input = createInterface({ input: process.stdin });
-  const told = new Promise<void>((resolve) => input.on('line', (line) => line === 'finish' && resolve()));
+  const told = new Promise<void>((resolve) => {
+    input.on('line', (line) => {
+      if (line === 'finish') resolve();
+      else if (line.startsWith('look ')) {
+        void look(line.slice('look '.length), conversations, history)
+          .catch(onLost)
+          .then(() => console.log('looked'));
+      }
+    });
+  });
+  const telling = setInterval(() => console.log(`acks ${devices.reduce((sum, { acks }) => sum + acks, 0)}`), 500);
   const pace = (perSecond: number, act: () => unknown): Promise<void> => pacing(perSecond, random, () => working, act);
   const any = <T>(all: T[]): T => all[Math.floor(random() * all.length)]!;
   const ofWhom = (conversation: Conversation): Device => any(devices.filter(({ person }) => conversation.members.some(({ id }) => id === person.id)));
   const doing = [
-    pace(options.rate, () => {
-      const conversation = any(conversations);
-      const device = ofWhom(conversation);
-      // Who waits for much writes no more: a person would not either.
-      if (device.waiting < 20) device.send(conversation.id, conversation.canary, 1 + Math.floor(random() * options.copies));
-    }),
+    ...Array.from({ length: Math.ceil(options.rate / mostPerPace) }, () =>
+      pace(Math.min(options.rate, mostPerPace), () => {
+        const conversation = any(conversations);
+        const device = ofWhom(conversation);
+        // Who waits for much writes no more: a person would not either.
+        if (device.waiting < 20) device.send(conversation.id, conversation.canary, 1 + Math.floor(random() * options.copies));
+      }),
+    ),
     pace(options.rate / 20, () => {
       const conversation = any(conversations);
       return ofWhom(conversation).change(conversation.id, random() < 0.3);
@@ -80,22 +104,17 @@ async function main(options: LoadOptions): Promise<void> {
       return random() < 0.5 ? ofWhom(conversation).type(conversation.id) : ofWhom(conversation).misuse(conversation.id);
     }),
     pace(options.drops, () => any(devices).drop()),
+    ...pollers.map((poller) => pace(2, () => poller.poll().catch(() => {}))),
     comeAndGo(options, conversations, history, random, () => working),
     strangers(url, people, conversations, canaries, history, random, () => working),
   ];
 
-  // Whom the server no longer knows, it has lost: an account is acknowledged like a message.
-  let lost = false;
-  const onLost = (error: unknown): void => {
-    if (!(error instanceof Refused)) throw error;
-    lost = true;
-    history.note({ e: 'wrong', what: `acked and lost: ${error.message}`, t: now() });
-  };
   const done = Promise.all(doing).catch(onLost);
   await told;
   working = false;
   await done;
-  if (!lost) await rest(url, devices, conversations, history).catch(onLost);
+  if (!lost) await rest(url, devices, pollers, conversations, history).catch(onLost);
+  clearInterval(telling);
   await Promise.all(devices.map((device) => device.end()));
   history.close();
   console.log('done');
@@ -196,12 +215,67 @@ async function strangers(
   });
 }
 
+/** The newest of each conversation, asked of a server that has just come back. */
+async function look(url: string, conversations: Conversation[], history: History): Promise<void> {
+  for (const { id, owner } of conversations) {
+    const asked = now();
+    const { messages } = await insist(() => post(url, 'message.history', { conversationId: id, limit: 100 }, owner.token));
+    history.note({ e: 'look', conversation: id, asked, rows: messages.map(toRow) });
+  }
+}
+
+/** Somebody without a socket, who asks again and again what changed, and believes every word of it. */
+class Poller {
+  readonly person: Person;
+  readonly conversation: string;
+  readonly #url: string;
+  readonly #held = new Map<number, Row>();
+  #version = 0;
+  #asking: Promise<void> | undefined;
+
+  constructor(url: string, person: Person, conversation: string) {
+    [this.#url, this.person, this.conversation] = [url, person, conversation];
+  }
+
+  rows(): Row[] {
+    return [...this.#held.values()].sort((a, b) => a[0] - b[0]);
+  }
+
+  /** Asks, unless it is asking. @throws when there is no answer */
+  poll(): Promise<void> {
+    this.#asking ??= this.#ask().finally(() => (this.#asking = undefined));
+    return this.#asking;
+  }
+
+  async #ask(): Promise<void> {
+    const stream: StreamId = `conversation:${this.conversation}`;
+    for (let more = true; more;) {
+      const changes = await post(this.#url, 'stream.changes', { stream, since: this.#version, limit: 100 }, this.person.token);
+      if ('tooOld' in changes) {
+        const { version } = await post(this.#url, 'stream.snapshot', { stream }, this.person.token);
+        for (const message of await readAll(this.#url, this.conversation, this.person.token)) this.#held.set(message.seq, toRow(message));
+        this.#version = version;
+        return;
+      }
+      for (const entity of changes.entities) if (entity.kind === 'message') this.#held.set(entity.seq, toRow(entity));
+      this.#version = changes.version;
+      ({ more } = changes);
+    }
+  }
+}
+
 /** When all is healed: everything arrives, everybody is in step, and what they hold is written down. */
-async function rest(url: string, devices: Device[], conversations: Conversation[], history: History): Promise<void> {
+async function rest(url: string, devices: Device[], pollers: Poller[], conversations: Conversation[], history: History): Promise<void> {
   await until(() => devices.every((device) => device.connected), restMs, 'not everybody came back');
   await Promise.race([Promise.all(devices.map((device) => device.drained())), pause(restMs).then(() => history.note({ e: 'wrong', what: 'sends were never answered', t: now() }))]);
   await until(() => devices.every((device) => device.connected), restMs, 'not everybody came back');
   await Promise.all(devices.map((device) => device.settle()));
+  for (const poller of pollers) {
+    // What it had asked before is not all.
+    await poller.poll().catch(() => {});
+    await insist(() => poller.poll());
+    history.note({ e: 'held', device: 'who asks again and again', user: poller.person.id, conversation: poller.conversation, rows: poller.rows() });
+  }
   for (const { id, owner, members } of conversations) {
     const rows = (await insist(() => readAll(url, id, owner.token))).map(toRow);
     history.note({ e: 'truth', conversation: id, rows });

@@ -1,17 +1,29 @@
 import { parseArgs } from 'node:util';
 import { openTestPostgres } from '../packages/server/test/postgres.ts';
 import { clusterNemeses, missingForCluster, playCluster } from './cluster.ts';
+import type { Bounds } from './checker.ts';
 import { fuzz, inWords } from './fuzz.ts';
+import type { LoadOptions } from './load.ts';
 import { nemeses } from './nemeses.ts';
-import { type Report, play } from './stage.ts';
+import { type Report, type Turn, play } from './stage.ts';
 
-// `npm run chaos -- <nemesis> [--seconds 60] [--seed N] [--variant sqlite|postgres]`; `all` runs every one of them on one server, and
-// `nodes-all` every one on three nodes.
+// `npm run chaos -- <nemesis>… [--seconds 30] [--acks 100000] [--seed N] [--variant sqlite|postgres]`; `all` runs every one of them on one
+// server, and `nodes-all` every one on three nodes. `kill+power` runs both on the same server, one after the other.
 // `npm run chaos -- fuzz [--inputs 1000000] [--seed N]` sends what hostile peers send.
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { seconds: { type: 'string', default: '30' }, seed: { type: 'string' }, variant: { type: 'string', default: 'sqlite' }, inputs: { type: 'string', default: '100000' } },
+  options: {
+    seconds: { type: 'string' },
+    acks: { type: 'string' },
+    seed: { type: 'string' },
+    variant: { type: 'string', default: 'sqlite' },
+    inputs: { type: 'string', default: '100000' },
+    // Nodes in network namespaces, whether their nemesis needs them or not.
+    apart: { type: 'boolean', default: false },
+    // For planted mistakes: there is no need to go on once these words are given away.
+    'until-found': { type: 'string' },
+  },
 });
 const seed = Number(values.seed ?? Math.floor(Math.random() * 2 ** 31));
 if (positionals[0] === 'fuzz') {
@@ -21,48 +33,72 @@ if (positionals[0] === 'fuzz') {
   process.exit(report.wrong.length > 0 ? 1 : 0);
 }
 const known = { ...nemeses, ...clusterNemeses };
-const names = positionals.flatMap((name) => (name === 'all' ? Object.keys(nemeses) : name === 'nodes-all' ? Object.keys(clusterNemeses) : [name]));
-const unknown = names.filter((name) => !Object.hasOwn(known, name));
-if (names.length === 0 || unknown.length > 0 || !['sqlite', 'postgres'].includes(values.variant)) {
+const rows = positionals.flatMap((name) => (name === 'all' ? Object.keys(nemeses) : name === 'nodes-all' ? Object.keys(clusterNemeses) : [name])).map((name) => name.split('+'));
+const isOfNodes = (row: string[]): boolean => row.some((name) => Object.hasOwn(clusterNemeses, name));
+const isKnown = (row: string[]): boolean => row.every((name) => Object.hasOwn(isOfNodes(row) ? clusterNemeses : nemeses, name));
+if (rows.length === 0 || !rows.every(isKnown) || !['sqlite', 'postgres'].includes(values.variant)) {
   const lines = Object.entries(known).map(([name, { what }]) => `  ${name.padEnd(16)} ${what}`);
   process.stderr.write(
-    `Usage: npm run chaos -- <nemesis>… [--seconds 30] [--seed N] [--variant sqlite|postgres]\n\n${lines.join('\n')}\n  all              every one of them on one server\n  nodes-all        every one of them on three nodes, which have PostgreSQL\n  fuzz             hostile input without end: [--inputs 1000000] [--seed N]\n`,
+    `Usage: npm run chaos -- <nemesis>… [--seconds 30] [--acks 100000] [--seed N] [--variant sqlite|postgres]
+
+${lines.join('\n')}
+  all              every one of them on one server
+  nodes-all        every one of them on three nodes, which have PostgreSQL
+  fuzz             hostile input without end: [--inputs 1000000] [--seed N]
+
+Several joined by + come one after the other on the same server. With --acks each goes on until so many sends are acknowledged, with more people,
+and --seconds (then 3600) only bounds it.
+`,
   );
   process.exit(2);
 }
 
 const variant = values.variant as 'sqlite' | 'postgres';
+const acks = values.acks === undefined ? undefined : Number(values.acks);
+const seconds = Number(values.seconds ?? (acks === undefined ? 30 : 3_600));
+/** Beyond what is usual: so that many acks take minutes. */
+const load: Partial<LoadOptions> = acks === undefined ? {} : { people: 12, rate: 600 };
+const bounds: Partial<Bounds> = acks === undefined ? {} : { growthMiB: 500 };
 // Its own server, which waits for the disk at every commit as a real one does.
-const postgres =
-  (variant === 'postgres' || names.some((name) => Object.hasOwn(clusterNemeses, name))) && process.env['KITH_TEST_POSTGRES'] === undefined
-    ? await openTestPostgres({ fsync: true })
-    : undefined;
+const postgres = (variant === 'postgres' || rows.some(isOfNodes)) && process.env['KITH_TEST_POSTGRES'] === undefined ? await openTestPostgres({ fsync: true }) : undefined;
 if (postgres) process.env['KITH_TEST_POSTGRES'] = postgres.url;
+process.env['KITH_CHAOS_FSYNC'] = 'on';
 let broken = 0;
-for (const name of names) {
-  const seconds = Number(values.seconds);
-  if (Object.hasOwn(clusterNemeses, name)) {
-    const lacking = missingForCluster();
-    if (lacking === undefined) tell(name, await playCluster({ nemesis: clusterNemeses[name]!, seed, seconds }));
+for (const row of rows) {
+  const name = row.join('+');
+  if (isOfNodes(row)) {
+    const lacking = missingForCluster(row);
+    if (lacking === undefined) tell(name, await playCluster({ turns: row.map((one) => [one, seconds]), seed, load, acks }, values.apart || undefined));
     else console.log(`${name}: NOT RUN, it needs ${lacking}`);
     continue;
   }
-  const nemesis = nemeses[name]!;
-  if (nemesis.only && nemesis.only !== variant) continue;
-  const missing = nemesis.missing?.();
+  if (row.some((one) => nemeses[one]!.only && nemeses[one]!.only !== variant)) continue;
+  const missing = row.map((one) => nemeses[one]!.missing?.()).find((one) => one !== undefined);
   if (missing !== undefined) {
     console.log(`${name}: NOT RUN, it needs ${missing}`);
     continue;
   }
-  tell(name, await play({ nemesis, seed, seconds, variant }));
+  const turns: Turn[] = row.map((one) => [nemeses[one]!, seconds]);
+  tell(
+    name,
+    await play({
+      turns,
+      seed,
+      variant,
+      load,
+      bounds,
+      ...(values['until-found'] !== undefined && { untilFound: new RegExp(values['until-found']) }),
+      ...(acks !== undefined && { acks }),
+    }),
+  );
 }
 await postgres?.close();
 process.exit(broken > 0 ? 1 : 0);
 
-function tell(name: string, { violations, acks, messages, starts, slowestStartMs }: Report): void {
+function tell(name: string, { violations, acks: acked, messages, starts, slowestStartMs }: Report): void {
   broken += violations.length;
   console.log(
-    `${name}: ${violations.length === 0 ? 'nothing found' : 'BROKEN'} · ${acks} acks, ${messages} messages, ${starts} starts (slowest ${slowestStartMs} ms), seed ${seed}`,
+    `${name}: ${violations.length === 0 ? 'nothing found' : 'BROKEN'} · ${acked} acks, ${messages} messages, ${starts} starts (slowest ${slowestStartMs} ms), seed ${seed}`,
   );
   for (const { rule, what } of violations) console.log(`  ${rule} ${what}`);
 }

@@ -14,11 +14,17 @@ import type { Nemesis } from './nemeses.ts';
 // Puts the play on: a real server, people in a process of their own, a network between them, somebody who breaks things,
 // and at the end the checker.
 
+/** A nemesis, and for how long things are broken by it. Seconds. */
+export type Turn = [nemesis: Nemesis, seconds: number];
+
 export interface Run {
-  nemesis: Nemesis;
+  /** One after the other, on one server and the same people. */
+  turns: Turn[];
   seed: number;
-  /** How long things are broken. */
-  seconds: number;
+  /** Each turn goes on until so many more sends have been acknowledged, or its time is over. */
+  acks?: number;
+  /** Ends as soon as something is found that reads like this. */
+  untilFound?: RegExp;
   /** What the server stores in. */
   variant: 'sqlite' | 'postgres';
   load?: Partial<LoadOptions>;
@@ -41,15 +47,18 @@ export interface Report {
 /** What a nemesis works with. */
 export interface Stage {
   readonly seed: number;
-  readonly seconds: number;
   readonly random: () => number;
   readonly data: string;
   readonly proxy: Proxy;
   /** URL of the PostgreSQL database, if that is what it stores in. */
   readonly database: string | undefined;
   server(): ServerProcess;
-  /** Ends the server in some way and starts the next one at once. */
-  restart(end: (server: ServerProcess) => Promise<unknown>, env?: NodeJS.ProcessEnv): Promise<void>;
+  /**
+   * Ends the server in some way, starts the next one at once, and looks what is there before anybody else comes.
+   *
+   * @param inOrder  It was asked to stop, and has time to.
+   */
+  restart(end: (server: ServerProcess) => Promise<unknown>, inOrder?: boolean): Promise<void>;
   /** The people, as a process: to be paused like a laptop that is closed. */
   people(): Child;
   /** A fault begins, or is healed. */
@@ -58,88 +67,137 @@ export interface Stage {
   wrong(what: string): void;
   /** Somewhere between two numbers of milliseconds. */
   wait(least: number, most: number): Promise<void>;
-  /** Milliseconds left. */
-  left(): number;
+  /** Is there time for one more of what was done so often? However slow the machine is, the least of them are done. */
+  goesOn(done?: number, least?: number): boolean;
+  /** Resolves when its time is over. */
+  rest(): Promise<void>;
 }
 
-export async function play({ nemesis, seed, seconds, variant, load, bounds, main }: Run): Promise<Report> {
+/** What each of several asks for, all of it. */
+export function together<T extends { load?: Partial<LoadOptions>; bounds?: Partial<Bounds> }>(nemeses: T[]): { load: Partial<LoadOptions>; bounds: Partial<Bounds> } {
+  const most = <V extends object>(all: (V | undefined)[]): V => {
+    const found: Record<string, unknown> = {};
+    for (const [key, value] of all.flatMap((one) => Object.entries(one ?? {}) as [string, unknown][])) {
+      found[key] = typeof value === 'number' ? Math.max(value, (found[key] as number | undefined) ?? 0) : value;
+    }
+    return found as V;
+  };
+  return { load: most(nemeses.map(({ load }) => load)), bounds: most(nemeses.map(({ bounds }) => bounds)) };
+}
+
+/** How often is looked whether something is wrong already. Milliseconds. */
+const lookEveryMs = 400;
+
+export async function play({ turns, seed, acks, untilFound, variant, load, bounds, main }: Run): Promise<Report> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kith-chaos-'));
   // Beside the folder that is broken, never in it.
   const histories = [path.join(folder, 'people.jsonl'), path.join(folder, 'stage.jsonl')];
   const random = randomFrom(seed);
-  const data = await (nemesis.folder?.(folder) ?? { path: path.join(folder, 'data'), release: async () => {} });
+  const nemeses = turns.map(([nemesis]) => nemesis);
+  const asked = together(nemeses);
+  const allBounds = { ...usualBounds, resentInOrder: variant === 'sqlite', ...asked.bounds, ...bounds };
+  const env: NodeJS.ProcessEnv = Object.assign({}, ...nemeses.map((nemesis) => nemesis.env));
+  const data = await (nemeses.find((nemesis) => nemesis.folder)?.folder!(folder) ?? { path: path.join(folder, 'data'), release: async () => {} });
   const database = variant === 'postgres' ? await createTestDatabase() : undefined;
   const history = openHistory(histories[1]!);
   const ends: Report['ends'] = [];
   let starts = 0;
   let slowestStartMs = 0;
   let server: ServerProcess | undefined;
-  let people: Child | undefined;
-  const begin = async (env?: NodeJS.ProcessEnv): Promise<ServerProcess> => {
+  let people: People | undefined;
+  /** When the server began to serve; and from when on nothing was broken but what is broken now. */
+  let serving = 0;
+  let turning = 0;
+  let found = false;
+  let looking: NodeJS.Timeout | undefined;
+  const begin = async (): Promise<ServerProcess> => {
     const began = now();
-    const begun = await startServerProcess(data.path, { KITH_DISK_RESERVE: '0', ...nemesis.env, ...(database && { KITH_DATABASE: database.url }), ...env }, main);
+    const begun = await startServerProcess(data.path, { KITH_DISK_RESERVE: '0', ...env, ...(database && { KITH_DATABASE: database.url }) }, main);
     starts += 1;
-    slowestStartMs = Math.max(slowestStartMs, now() - began);
+    serving = now();
+    slowestStartMs = Math.max(slowestStartMs, serving - began);
     return begun;
   };
   let proxy: Proxy | undefined;
   try {
     server = await begin();
     proxy = await openProxy(() => Number(new URL(server!.url).port));
-    const options: LoadOptions = { url: proxy.url, file: histories[0]!, seed, people: 8, rate: 80, copies: 1, changes: 0.5, drops: 0.5, ...nemesis.load, ...load };
-    people = start(process.execPath, [path.join(import.meta.dirname, 'load.ts'), JSON.stringify(options)]);
-    await heard(people, 'ready');
-    const until = now() + seconds * 1_000;
+    const options: LoadOptions = { url: proxy.url, file: histories[0]!, seed, people: 8, rate: 80, copies: 1, changes: 0.5, drops: 0.5, ...asked.load, ...load };
+    people = await startPeople(options);
+    let until = Infinity;
+    let enough = Infinity;
     const sample = (when: 'start' | 'end'): void => history.note({ e: 'server', ...sizesOf(server!, data.path), when, t: now() });
     const stage: Stage = {
       seed,
-      seconds,
       random,
       data: data.path,
       proxy,
       database: database?.url,
       server: () => server!,
-      async restart(end, env) {
+      async restart(end, inOrder = false) {
         history.note({ e: 'fault', what: 'the server is gone', on: true, t: now() });
         proxy!.refuse(true);
+        const when = { began: Math.max(serving, turning), asked: now() };
         await end(server!);
         ends.push(await server!.ended);
-        server = await begin(env);
+        if (inOrder) {
+          history.note({ e: 'stopped', ...when, t: now() });
+          listen();
+        }
+        server = await begin();
+        await people!.look(server.url);
         proxy!.refuse(false);
         history.note({ e: 'fault', what: 'the server is back', on: false, t: now() });
       },
-      people: () => people!,
+      people: () => people!.child,
       fault: (what, on) => history.note({ e: 'fault', what, on, t: now() }),
       wrong: (what) => history.note({ e: 'wrong', what, t: now() }),
-      wait: (least, most) => pause(least + random() * (most - least)),
-      left: () => until - now(),
+      wait: (least, most) => pause(found ? 0 : least + random() * (most - least)),
+      goesOn: (done = 0, least = 0) => !found && ((now() < until && people!.acks() < enough) || done < least),
+      async rest() {
+        while (stage.goesOn()) await pause(50);
+      },
+    };
+    const listen = (): void => {
+      const complaints = server!.output().out.filter((line) => /"level":"(error|fatal)"|unhandled/.test(line) && !nemeses.some(({ expected }) => expected?.test(line)));
+      if (complaints.length > 0) stage.wrong(`the server complained: ${complaints[0]!.slice(0, 300)}`);
     };
     await pause(500);
     sample('start');
-    await nemesis.act(stage);
-    // Some quiet traffic when all is healed, so that liveness can be seen.
-    await pause(1_500);
-    people.process.stdin!.write('finish\n');
-    await heard(people, 'done');
-    await nemesis.after?.(stage);
-    sample('end');
-    server.process.kill('SIGTERM');
-    ends.push(await server.ended);
-    if (ends.at(-1) !== 0) stage.wrong(`the last server ended with ${ends.at(-1)}`);
-    const complaints = server.output().out.filter((line) => /"level":"(error|fatal)"|unhandled/.test(line) && !nemesis.expected?.test(line));
-    if (complaints.length > 0) stage.wrong(`the server complained: ${complaints[0]!.slice(0, 300)}`);
+    const look = (): boolean => check(readHistory(histories), allBounds, true).some(({ rule, what }) => untilFound?.test(`${rule} ${what}`));
+    looking = untilFound && setInterval(() => (found ||= look()), lookEveryMs);
+    for (const [nemesis, seconds] of turns) {
+      if (found) break;
+      turning = now();
+      [until, enough] = [turning + seconds * 1_000, people.acks() + (acks ?? Infinity)];
+      await nemesis.act(stage);
+      if (nemesis.losesPushes) history.note({ e: 'lossy', from: turning, t: now() });
+    }
+    clearInterval(looking);
+    if (!found) {
+      // Some quiet traffic when all is healed, so that liveness can be seen.
+      await pause(1_500);
+      await people.finish();
+      for (const { after } of nemeses) await after?.(stage);
+      sample('end');
+      server.process.kill('SIGTERM');
+      ends.push(await server.ended);
+      if (ends.at(-1) !== 0) stage.wrong(`the last server ended with ${ends.at(-1)}`);
+      listen();
+    }
     history.close();
     const all = readHistory(histories);
     return {
-      violations: check(all, { ...usualBounds, ...nemesis.bounds, ...bounds }),
+      violations: check(all, allBounds, found),
       acks: all.filter(({ e }) => e === 'ack').length,
-      messages: all.flatMap((entry) => (entry.e === 'truth' ? entry.rows : [])).length,
+      messages: all.reduce((sum, entry) => sum + (entry.e === 'truth' ? entry.rows.length : 0), 0),
       starts,
       ends,
       slowestStartMs: Math.round(slowestStartMs),
     };
   } finally {
-    await people?.kill();
+    clearInterval(looking);
+    await people?.child.kill();
     await server?.kill();
     await proxy?.close();
     await database?.drop();
@@ -149,7 +207,39 @@ export async function play({ nemesis, seed, seconds, variant, load, bounds, main
   }
 }
 
-export async function heard(child: Child, line: string): Promise<void> {
+/** The process of the people. */
+export interface People {
+  child: Child;
+  /** So many sends have been acknowledged, as of half a second ago. */
+  acks(): number;
+  /** Reads the newest of everything from this server. */
+  look(url: string): Promise<void>;
+  /** Resolves when all has come to rest and everybody has said what they hold. */
+  finish(): Promise<void>;
+}
+
+export async function startPeople(options: LoadOptions): Promise<People> {
+  const child = start(process.execPath, ['--max-old-space-size=8192', path.join(import.meta.dirname, 'load.ts'), JSON.stringify(options)]);
+  let acks = 0;
+  child.onLine((line) => {
+    if (line.startsWith('acks ')) acks = Number(line.slice('acks '.length));
+  });
+  await heard(child, 'ready');
+  return {
+    child,
+    acks: () => acks,
+    async look(url) {
+      child.process.stdin!.write(`look ${url}\n`);
+      await heard(child, 'looked');
+    },
+    async finish() {
+      child.process.stdin!.write('finish\n');
+      await heard(child, 'done');
+    },
+  };
+}
+
+async function heard(child: Child, line: string): Promise<void> {
   while ((await child.line()) !== line);
 }
 

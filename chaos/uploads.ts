@@ -4,7 +4,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { tus } from '../packages/server/test/harness.ts';
-import { Refused, insist, post } from './api.ts';
+import { Refused, insist, post } from '../packages/server/test/api.ts';
 import type { Stage } from './stage.ts';
 
 // Somebody who sends files over a network that ends in the middle of them to a server that is killed, and somebody else who
@@ -27,7 +27,7 @@ const hashOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 export async function sendFiles(stage: Stage): Promise<Sent[]> {
   const sender = await enter(stage);
   const sent: Sent[] = [];
-  for (let number = 0; stage.left() > 0 || number < 4; number += 1) {
+  for (let number = 0; stage.goesOn(number, 4); number += 1) {
     // Never at the same moment as the kill that the sending below may ask for: the stage has one server at a time.
     sent.push(await sendFile(stage, sender, number));
     await lookAgain(stage, sender, sent);

@@ -6,7 +6,7 @@ import { DatabaseSync } from 'node:sqlite';
 import type { Message } from '@kith/protocol';
 import { afterAll, expect, onTestFinished, test } from 'vitest';
 import { type Child, start } from '../test/crash-child.ts';
-import { post, readAll } from '../test/crash-load.ts';
+import { post, readAll } from '../test/api.ts';
 import { startServerProcess } from '../test/crash-server.ts';
 import { tus } from '../test/harness.ts';
 

@@ -7,6 +7,8 @@ export interface Child {
   process: ChildProcess;
   /** The next line of stdout that no one has asked for yet. @throws with all of stderr when it ended without one */
   line(): Promise<string>;
+  /** From here on hears every line of stdout, asked for or not. */
+  onLine(hear: (line: string) => void): void;
   /** Everything it has said so far. */
   output(): { out: string[]; err: string };
   /** Exit code, or the signal that ended it. */
@@ -50,6 +52,7 @@ export function start(command: string, args: string[], options: { env?: NodeJS.P
       if (line === undefined) throw new Error(`It ended and said no more.\n${out.join('\n')}\n${err}`);
       return line;
     },
+    onLine: (hear) => void lines.on('line', hear),
     output: () => ({ out: [...out], err }),
     ended,
     async kill() {

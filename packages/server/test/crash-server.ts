@@ -9,8 +9,13 @@ export interface ServerProcess extends Child {
   url: string;
 }
 
-/** Starts `kith` on a data directory and waits until it listens. @throws with what it said when it does not */
-export async function startServerProcess(data: string, env: NodeJS.ProcessEnv = {}, program = main): Promise<ServerProcess> {
+/**
+ * Starts `kith` on a data directory and waits until it listens.
+ *
+ * @param through  What starts it, before its own command: `nsenter …`.
+ * @throws with what it said when it does not
+ */
+export async function startServerProcess(data: string, env: NodeJS.ProcessEnv = {}, program = main, through: string[] = []): Promise<ServerProcess> {
   const settings = {
     KITH_PASSWORD_MEMORY: '64',
     KITH_PASSWORD_PASSES: '1',
@@ -19,10 +24,11 @@ export async function startServerProcess(data: string, env: NodeJS.ProcessEnv = 
     KITH_OFFLINE_GRACE_MS: '0',
     KITH_TRYING: 'on',
   };
-  const child = start(process.execPath, [program, '--port', '0', '--data', data], { env: { ...process.env, ...settings, ...env } });
+  const [command, ...args] = [...through, process.execPath, program, '--port', '0', '--data', data];
+  const child = start(command!, args, { env: { ...process.env, ...settings, ...env } });
   for (;;) {
     const line = await child.line();
     const { msg, port } = line.startsWith('{') ? (JSON.parse(line) as { msg?: string; port?: number }) : {};
-    if (msg === 'listening') return Object.assign(child, { url: `http://127.0.0.1:${port}` });
+    if (msg === 'listening') return Object.assign(child, { url: `http://${env['HOST'] ?? '127.0.0.1'}:${port}` });
   }
 }

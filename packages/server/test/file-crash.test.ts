@@ -8,7 +8,7 @@ import { DatabaseSync } from 'node:sqlite';
 import sharp from 'sharp';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { canInject, start } from './crash-child.ts';
-import { post } from './crash-load.ts';
+import { post } from './api.ts';
 import { type ServerProcess, startServerProcess } from './crash-server.ts';
 import { tus } from './harness.ts';
 import { telling } from './pictures.ts';

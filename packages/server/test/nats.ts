@@ -65,18 +65,24 @@ function unpackDebianPackage(): boolean {
   }
 }
 
-/** @param args  Beyond address and port. @throws when there is no server, or it does not start */
-export async function startNats(args: string[] = []): Promise<TestNats> {
+/**
+ * @param args             Beyond address and port.
+ * @param options.address  Where it listens. Default: loopback.
+ * @param options.through  What starts it, before its own command: `nsenter …`.
+ * @throws when there is no server, or it does not start
+ */
+export async function startNats(args: string[] = [], { address = '127.0.0.1', through = [] }: { address?: string; through?: string[] } = {}): Promise<TestNats> {
   const program = findNatsServer();
   if (program === undefined) throw new Error('There is no nats-server on this machine.');
   const port = await freePort();
-  let running = await run(program, ['-a', '127.0.0.1', '-p', String(port), ...args]);
+  const [command, ...rest] = [...through, program, '-a', address, '-p', String(port), ...args];
+  let running = await run(command!, rest);
   return {
-    url: `nats://127.0.0.1:${port}`,
+    url: `nats://${address}:${port}`,
     port,
     kill: () => running.kill(),
     async start() {
-      running = await run(program, ['-a', '127.0.0.1', '-p', String(port), ...args]);
+      running = await run(command!, rest);
     },
     pause: (on) => void process.kill(running.pid, on ? 'SIGSTOP' : 'SIGCONT'),
     close: () => running.kill(),

@@ -26,7 +26,15 @@ interface Programs {
   env: NodeJS.ProcessEnv;
 }
 
-const { values: options } = parseArgs({ options: { fsync: { type: 'boolean', default: false }, embedded: { type: 'boolean', default: false } } });
+const { values: options } = parseArgs({
+  options: {
+    fsync: { type: 'boolean', default: false },
+    embedded: { type: 'boolean', default: false },
+    'standby-of': { type: 'string' },
+    address: { type: 'string' },
+    port: { type: 'string' },
+  },
+});
 const exe = process.platform === 'win32' ? '.exe' : '';
 // PostgreSQL refuses to run as root: there, everything of it runs as nobody.
 const asUser = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
@@ -42,9 +50,13 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 try {
   if (asUser.uid) fs.chownSync(folder, asUser.uid, asUser.gid);
   const programs = findPrograms();
-  run(programs, 'initdb', ['-D', path.join(folder, 'data'), '-U', 'postgres', '-A', 'trust', '--no-sync', '--locale=C', '-E', 'UTF8']);
+  const data = path.join(folder, 'data');
+  if (options['standby-of'] === undefined) {
+    run(programs, 'initdb', ['-D', data, '-U', 'postgres', '-A', 'trust', '--no-sync', '--locale=C', '-E', 'UTF8']);
+    if (options.address !== undefined) for (const database of ['all', 'replication']) fs.appendFileSync(path.join(data, 'pg_hba.conf'), `host ${database} all all trust\n`);
+  } else run(programs, 'pg_basebackup', ['-d', options['standby-of'], '-D', data, '-R', '-X', 'stream', '-c', 'fast', '--no-sync']);
   const port = await start(programs);
-  console.log(`postgres://postgres@127.0.0.1:${port}/postgres`);
+  console.log(`postgres://postgres@${options.address ?? '127.0.0.1'}:${port}/postgres`);
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   await stop(1);
@@ -130,10 +142,10 @@ function run(programs: Programs, program: string, args: string[]): void {
 
 async function start(programs: Programs): Promise<number> {
   for (let attempt = 1; ; attempt++) {
-    const port = await freePort();
+    const port = options.port === undefined ? await freePort() : Number(options.port);
     const sync = options.fsync ? 'on' : 'off';
     const settings = {
-      listen_addresses: '127.0.0.1',
+      listen_addresses: options.address === undefined ? '127.0.0.1' : '*',
       // On Windows there is no folder for sockets, and none is needed.
       unix_socket_directories: process.platform === 'win32' ? '' : folder,
       max_connections: '300',
@@ -141,6 +153,8 @@ async function start(programs: Programs): Promise<number> {
       // Never off: Kith refuses such a server. Without fsync it costs nothing.
       synchronous_commit: 'on',
       full_page_writes: sync,
+      // A standby that lost its primary for a moment asks again soon: all commits wait for it.
+      wal_retrieve_retry_interval: '100ms',
       // Kith refuses a server without fsync, unless that server says itself that nobody needs its data.
       'kith.may_lose_data': options.fsync ? 'off' : 'on',
     };
@@ -165,7 +179,8 @@ function untilReady(child: ChildProcess): Promise<string | undefined> {
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       // Read to the end, or the server would block on a full pipe; kept only while starting.
       if (log.length < 20_000) log += text;
-      if (log.includes('database system is ready to accept connections')) settle();
+      // A standby is ready to accept read-only connections.
+      if (/database system is ready to accept (?:read-only )?connections/.test(log)) settle();
     });
     child.once('error', (error) => settle(error.message));
     child.once('exit', () => settle(log));

@@ -17,8 +17,8 @@ export interface Proxy {
   close(): Promise<void>;
 }
 
-/** @param target  The port on this machine, asked anew for each connection. */
-export async function openProxy(target: () => number): Promise<Proxy> {
+/** @param target  The port on this machine, or wherever, asked anew for each connection. */
+export async function openProxy(target: () => number | URL): Promise<Proxy> {
   const pairs = new Set<[Socket, Socket]>();
   let refusing = false;
   let stalled = false;
@@ -27,11 +27,11 @@ export async function openProxy(target: () => number): Promise<Proxy> {
       near.destroy();
       return;
     }
-    const far = connect(target(), '127.0.0.1');
+    const there = target();
+    const far = typeof there === 'number' ? connect(there, '127.0.0.1') : connect(Number(there.port), there.hostname);
     const pair: [Socket, Socket] = [near, far];
     pairs.add(pair);
     const end = (): void => {
-      pairs.delete(pair);
       near.destroy();
       far.destroy();
     };
@@ -39,8 +39,12 @@ export async function openProxy(target: () => number): Promise<Proxy> {
       from.setNoDelay(true);
       from.on('data', (chunk) => to.write(chunk));
       from.on('error', end);
-      from.on('close', end);
-      from.on('end', end);
+      // What is on its way still arrives.
+      from.on('end', () => to.destroySoon());
+      from.on('close', () => {
+        if (to.destroyed) pairs.delete(pair);
+        else to.destroySoon();
+      });
       if (stalled) from.pause();
     }
   });

@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { onTestFinished } from 'vitest';
-import { type Child, start } from './crash-child.ts';
+import { type Child, start } from '../packages/server/test/crash-child.ts';
 
 // A check that never fails proves nothing. Here the server gets a mistake, in a copy, and a check has to find it.
 
@@ -20,9 +20,12 @@ export type Check =
   /** A test of ours, by file and name. */
   | { test: string; name: string }
   /** What everybody saw while this nemesis was at work, by chaos/run.ts. */
-  | { nemesis: string; seconds: number; missing?: (() => string | undefined) | undefined };
+  | { nemesis: string; missing?: (() => string | undefined) | undefined };
 
-const repository = path.resolve(import.meta.dirname, '../../..');
+/** A mistake that was not given away after so long is not found. Seconds. */
+const longest = 30;
+
+const repository = path.resolve(import.meta.dirname, '..');
 
 /** The repository without what it has installed or built, which is linked. */
 function copyRepository(): { folder: string; remove: () => void } {
@@ -55,21 +58,23 @@ export function timesInPlace({ file, from }: Mutation['changes'][number], folder
 }
 
 /** Runs the check in the copy. */
-function run(folder: string, check: Check): Child {
+function run(folder: string, check: Check, says: RegExp): Child {
   // What this test run told its own workers is not for another run.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:VITEST|TEST$|NODE_ENV$|FORCE_COLOR$)/.test(name)));
   const options = { env: { ...env, NO_COLOR: '1' } };
-  if ('nemesis' in check) return start(process.execPath, [path.join(folder, 'chaos/run.ts'), check.nemesis, '--seconds', String(check.seconds), '--seed', '1'], options);
+  if ('nemesis' in check) {
+    return start(process.execPath, [path.join(folder, 'chaos/run.ts'), check.nemesis, '--seconds', String(longest), '--until-found', says.source, '--seed', '1'], options);
+  }
   const vitest = path.join(repository, 'node_modules/vitest/vitest.mjs');
   return start(process.execPath, [vitest, 'run', '--root', folder, '--project', 'unit', `packages/server/test/${check.test}`, '-t', check.name], options);
 }
 
 /** Plants a mistake in a copy of the repository, and runs the check there. @returns how the check ended, and all that it said */
-export async function tryMistake({ changes, check }: Pick<Mutation, 'changes' | 'check'>): Promise<{ exit: number | NodeJS.Signals; said: string }> {
+export async function tryMistake({ changes, check, says }: Pick<Mutation, 'changes' | 'check' | 'says'>): Promise<{ exit: number | NodeJS.Signals; said: string }> {
   const { folder, remove } = copyRepository();
   onTestFinished(remove);
   plant(folder, { changes });
-  const child = run(folder, check);
+  const child = run(folder, check, says);
   onTestFinished(() => child.kill());
   const exit = await child.ended;
   const { out, err } = child.output();

@@ -73,16 +73,23 @@ export interface Stage {
   rest(): Promise<void>;
 }
 
+/** What a nemesis asks for. */
+interface Wishes {
+  load?: Partial<LoadOptions>;
+  bounds?: Partial<Bounds>;
+}
+
 /** What each of several asks for, all of it. */
-export function together<T extends { load?: Partial<LoadOptions>; bounds?: Partial<Bounds> }>(nemeses: T[]): { load: Partial<LoadOptions>; bounds: Partial<Bounds> } {
-  const most = <V extends object>(all: (V | undefined)[]): V => {
-    const found: Record<string, unknown> = {};
-    for (const [key, value] of all.flatMap((one) => Object.entries(one ?? {}) as [string, unknown][])) {
-      found[key] = typeof value === 'number' ? Math.max(value, (found[key] as number | undefined) ?? 0) : value;
-    }
-    return found as V;
-  };
-  return { load: most(nemeses.map(({ load }) => load)), bounds: most(nemeses.map(({ bounds }) => bounds)) };
+export function together(nemeses: Wishes[]): { load: Partial<LoadOptions>; bounds: Partial<Bounds> } {
+  return { load: largest(nemeses.map(({ load }) => load)), bounds: largest(nemeses.map(({ bounds }) => bounds)) };
+}
+
+function largest<V extends object>(all: (V | undefined)[]): Partial<V> {
+  const found: Record<string, unknown> = {};
+  for (const [key, value] of all.flatMap((one) => Object.entries<unknown>((one ?? {}) as Record<string, unknown>))) {
+    found[key] = typeof value === 'number' ? Math.max(value, (found[key] as number | undefined) ?? 0) : value;
+  }
+  return found as Partial<V>;
 }
 
 /** How often is looked whether something is wrong already. Milliseconds. */

@@ -25,7 +25,7 @@ export async function startServerProcess(data: string, env: NodeJS.ProcessEnv = 
     KITH_TRYING: 'on',
   };
   const [command, ...args] = [...through, process.execPath, program, '--port', '0', '--data', data];
-  const child = start(command!, args, { env: { ...process.env, ...settings, ...env } });
+  const child = start(command, args, { env: { ...process.env, ...settings, ...env } });
   for (;;) {
     const line = await child.line();
     const { msg, port } = line.startsWith('{') ? (JSON.parse(line) as { msg?: string; port?: number }) : {};

@@ -202,6 +202,28 @@ describe('signing in with more than a password', () => {
     expect(await ada.page.getByText('A code app was set up').count()).toBe(0);
   });
 
+  test('[AU51] after a change in how one signs in the browser has another cookie, and nothing of it is seen', async () => {
+    const ada = await site.register('Ada');
+    const { page } = ada;
+    const cookie = async () => (await page.context().cookies()).find(({ name }) => name === 'kith')!;
+    const before = await cookie();
+    await setUpApp(ada);
+    let sockets = 0;
+    page.on('websocket', () => (sockets += 1));
+    await expect.poll(async () => (await cookie()).value, patient).not.toBe(before.value);
+    expect(await cookie()).toMatchObject({ httpOnly: true, sameSite: 'Lax' });
+    await page.getByText('10 codes left').waitFor();
+    expect(sockets).toBe(0);
+    // A minute later it comes back, and another minute after that the one before is good for nothing.
+    await rows.run('update session_tokens set made_at = made_at - 60000');
+    await page.reload();
+    await isIn(page);
+    await rows.run(`update session_tokens set until = 0 where state = 'before'`);
+    expect((await site.server.post('session.list', {}, { token: before.value })).status).toBe(401);
+    await page.reload();
+    await isIn(page);
+  });
+
   test('[SC5] where a browser has no passkeys the page says why, and nothing is serious there', async () => {
     const ada = await site.register('Ada');
     const other = await site.openBrowser({ baseURL: `http://127.0.0.1:${site.server.port}` });

@@ -2,7 +2,17 @@ import type { Params, Result } from '@kith/protocol';
 import { refusalIn } from './refusal.ts';
 import { ConnectionError } from './requests.ts';
 
-export type SignInMethod = 'auth.register' | 'auth.login' | 'auth.factor' | 'passkey.challenge' | 'passkey.login' | 'auth.guest' | 'auth.exchange' | 'auth.restore' | 'auth.reset';
+export type SignInMethod =
+  | 'auth.register'
+  | 'auth.login'
+  | 'auth.factor'
+  | 'passkey.challenge'
+  | 'passkey.login'
+  | 'auth.guest'
+  | 'auth.exchange'
+  | 'auth.restore'
+  | 'auth.reset'
+  | 'session.renew';
 
 /**
  * Signs in over HTTP. Where `auth.login` is refused with `factor_required`, `auth.factor` takes the `extra.ticket` of that error.

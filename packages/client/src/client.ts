@@ -26,6 +26,7 @@ import { MissingMembers } from './missing-members.ts';
 import type { Peers } from './peers.ts';
 import { Presence } from './presence.ts';
 import { type HeldReads, Reads } from './reads.ts';
+import { Renewal } from './renewal.ts';
 import { Replica, storedMessages } from './replica.ts';
 import type { WebSocketConstructor } from './socket.ts';
 import { memoryStorage } from './storage-memory.ts';
@@ -92,6 +93,8 @@ export class Client {
   readonly #missing: MissingMembers;
   readonly #views: Views;
   readonly #link: Link;
+  /** Of the cookie; absent with a token, which is the program's to keep. */
+  readonly #renewal: Renewal | undefined;
   readonly #door: FileDoor;
   readonly #pace = new Pace();
   readonly #signals = new Listeners<[Signal]>();
@@ -103,6 +106,7 @@ export class Client {
   #emitted: Map<string, number> | undefined;
   #sync: Sync | undefined;
   #serverAhead = 0;
+  #session: string | undefined;
   #started: Promise<void> | undefined;
 
   constructor(options: ClientOptions) {
@@ -115,6 +119,16 @@ export class Client {
     this.#confirm = options.confirm;
     const shared = { store: this.store, replica: this.#replica, journal: this.#journal, clock: this.#clock, random: this.#random, peers: this.#peers };
     this.#door = new FileDoor({ url: options.url, token: options.token, fetch: options.fetch ?? ((url, init) => fetch(url, init)), clock: this.#clock });
+    this.#renewal =
+      options.token === undefined
+        ? new Renewal({
+            url: options.url,
+            fetch: options.fetch ?? ((url, init) => fetch(url, init)),
+            clock: this.#clock,
+            random: this.#random,
+            leads: () => this.#peers?.leads ?? true,
+          })
+        : undefined;
     this.#outbox = new Outbox({
       ...shared,
       door: this.#door,
@@ -165,6 +179,7 @@ export class Client {
   /** Goes away; what is stored stays. A client that was stopped is not started again: make a new one. */
   async stop(): Promise<void> {
     this.#link.stop();
+    this.#renewal?.stop();
     this.#outbox.pause();
     await this.#journal.close();
   }
@@ -172,6 +187,7 @@ export class Client {
   /** Signs out on this device: goes away and erases everything that was stored. The session is ended by `auth.logout`. */
   async wipe(): Promise<void> {
     this.#link.stop();
+    this.#renewal?.stop();
     this.#forgetEverything();
     await this.#journal.wipe();
   }
@@ -443,6 +459,8 @@ export class Client {
     if (this.#replica.userId !== userId) this.#journal.put('owner', userId);
     this.#replica.userId = userId;
     this.#serverAhead = hello.time - this.#clock.now();
+    this.#session = hello.session;
+    this.#renewal?.start();
     this.#outbox.resume(call);
     this.#reads.resume(call);
     this.#heard.resume(call);
@@ -483,7 +501,8 @@ export class Client {
         this.#reads.onInbox(value);
         if (value.joined) this.#sync?.onJoined(value.conversationId);
         else this.#onGone(value.conversationId);
-      } else if (value.kind === 'draft') this.drafts.onKept(value);
+      } else if (value.kind === 'security' && value.last.sessionId === this.#session) this.#renewal?.now();
+      else if (value.kind === 'draft') this.drafts.onKept(value);
       else if (value.kind === 'heard') this.#heard.onKept(value);
       else if (value.kind === 'settings') this.presence.onShown(value.presence);
       else if (value.kind === 'message') {

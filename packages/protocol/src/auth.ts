@@ -68,5 +68,15 @@ export const authMethods = {
   ),
   'auth.logout': method('Ends this session.', f.nothing, f.nothing, { durable: true }),
   'session.list': method('Your signed-in devices, the latest first.', f.nothing, z.object({ sessions: z.array(session), current: f.id })),
+  'session.renew': method(
+    'A new token for this session, over HTTP alone: once a day, and after a change in how you sign in. The one you have is good until the new one was used; programs need not do this.',
+    f.nothing,
+    z.object({
+      /** false: it is not time for that, or this is a socket, on which no cookie can be set. */
+      renewed: z.boolean(),
+      /** Only to programs; a browser on the server’s own origin gets a cookie instead. */
+      token: z.optional(z.string()),
+    }),
+  ),
   'session.revoke': method('Ends a session of yours; its connections close at once.', z.strictObject({ sessionId: f.id }), f.nothing, { durable: true }),
 };

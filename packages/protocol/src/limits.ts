@@ -96,6 +96,10 @@ export const limits = {
   ticketMs: 300_000,
   /** Milliseconds for which having shown who one is counts for what is sensitive. */
   confirmedMs: 600_000,
+  /** Milliseconds after which the token of a session is exchanged for a new one, where it is a cookie. */
+  tokenMs: 86_400_000,
+  /** Milliseconds for which the one before is good after that, and for which a new one is not counted as arrived. */
+  tokenOverlapMs: 60_000,
   /** Members of one group. */
   groupMembers: 5_000,
   /** Milliseconds for which somebody who was removed from a room stays out. */

@@ -153,6 +153,15 @@ export const options = {
     default: 180,
     meaning: 'A session so old ends, used or not.',
   }),
+  operatorIdleHours: integer({
+    env: 'KITH_OPERATOR_IDLE_HOURS',
+    flag: 'operator-idle-hours',
+    unit: 'hours',
+    min: 1,
+    max: 87_600,
+    default: 12,
+    meaning: 'An operator’s session unused for so long ends.',
+  }),
   operatorFactor: onOff({
     env: 'KITH_OPERATOR_FACTOR',
     flag: 'operator-factor',

@@ -69,6 +69,8 @@ export const refusingNobody: ReadonlySet<Bound> = new Set<Bound>([
   'recoveryCodes',
   'ticketMs',
   'confirmedMs',
+  'tokenMs',
+  'tokenOverlapMs',
 ]);
 
 export type Metrics = ReturnType<typeof openMetrics>;

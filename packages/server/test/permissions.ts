@@ -305,6 +305,7 @@ export const matrix: { [M in MethodName]: Row<Params<M>> } = {
   'presence.watch': toPerson(({ userId }) => ({ userIds: [userId] }), { anna: { ...inGroup('ok'), removed: 'ok' }, self: 'ok' }, { missing: 'ok' }),
   'presence.unwatch': toPerson(({ userId }) => ({ userIds: [userId] }), {}, { missing: 'ok' }),
 
+  'session.renew': anyway(() => ({}), 'ok'),
   'push.key': anyway(() => ({}), 'ok'),
   'push.subscribe': anyway(
     // A host that is allowed and does not exist; the keys are those of RFC 8291.

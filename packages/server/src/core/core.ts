@@ -225,6 +225,8 @@ export interface LinkPage {
 export interface Caller {
   /** Absent before sign-in. */
   identity?: Identity;
+  /** Came as a request of HTTP, with whose answer a cookie can be set. */
+  overHttp?: true;
   /** Address of the peer, for limits on sign-in. */
   ip: string;
   /** Scheme and host by which the peer called us, checked to be ours. */
@@ -247,6 +249,8 @@ export interface Answer {
 export type Effect =
   /** Sign-in worked: over HTTP a cookie may be set with the token. */
   | { do: 'signed-in'; identity: Identity; token: string }
+  /** Another token for the session: over HTTP a cookie is set with it. */
+  | { do: 'renewed'; token: string }
   /** Sign-out: over HTTP the cookie goes. */
   | { do: 'signed-out' }
   /** Follow these topics from now on, until `unfollow` or the end of the connection. */

@@ -4,6 +4,7 @@ import type { Query } from '../db/db.ts';
 import type { SecurityTable } from '../db/schema.ts';
 import { sha256 } from './context.ts';
 import { readSecurity } from './entities.ts';
+import { exchangeSoon } from './session-tokens.ts';
 import type { Commit } from './streams.ts';
 import { fromBase32, stepOf, toBase32 } from './totp.ts';
 
@@ -74,6 +75,7 @@ export async function securityChanged(
     .values(row)
     .onConflict((conflict) => conflict.column('user_id').doUpdateSet({ version, ...last, ...set }))
     .execute();
+  if (what !== undefined) await exchangeSoon(c.q, sessionId);
   const security = (await readSecurity(c.q, userId))!;
   c.put(own, security);
   return security;

@@ -27,6 +27,7 @@ import { PushSender } from './push-sender.ts';
 import { RoomsOnline } from './rooms-online.ts';
 import { type Secrets, openSecrets } from './secrets.ts';
 import { SessionAges } from './session-ages.ts';
+import { sweepTokens } from './session-tokens.ts';
 import { SignInLimits } from './sign-in-limits.ts';
 import { readHeads } from './streams.ts';
 import { Tickets } from './tickets.ts';
@@ -212,6 +213,7 @@ class LocalCore implements Core {
       this.#ages
         .sweep()
         .then(() => this.#services.signInLimits.sweep())
+        .then(() => sweepTokens(this.#services))
         .then(() => this.#refreshSecrets()),
     );
   }

@@ -19,6 +19,7 @@ import * as factors from './migrations/0015_factors.ts';
 import * as ledger from './migrations/0016_ledger.ts';
 import * as nodes from './migrations/0017_nodes.ts';
 import * as keys from './migrations/0020_keys.ts';
+import * as tokens from './migrations/0020_tokens.ts';
 import * as reach from './migrations/0021_reach.ts';
 
 /** In the order they run. A released one is never changed. */
@@ -42,6 +43,7 @@ const migrations = {
   '0016_ledger': ledger,
   '0017_nodes': nodes,
   '0020_keys': keys,
+  '0020_tokens': tokens,
   '0021_reach': reach,
 };
 

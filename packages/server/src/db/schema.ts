@@ -13,6 +13,7 @@ export interface Schema {
   tries: TriesTable;
   users: UsersTable;
   sessions: SessionsTable;
+  session_tokens: SessionTokensTable;
   friends: FriendsTable;
   conversations: ConversationsTable;
   members: MembersTable;
@@ -113,6 +114,20 @@ export interface SessionsTable {
   ended_at: number | null;
   /** When its person last showed who they are: at sign-in, or since. */
   confirmed_at: number;
+  /** Since when this token is in use; 0: it is to be exchanged as soon as its browser asks. */
+  token_at: number;
+}
+
+/** Tokens beside the one in use. */
+export interface SessionTokensTable {
+  /** SHA-256 of the token, hex. */
+  hash: string;
+  session_id: string;
+  /** next: handed out, and not used yet. before: the one that it took the place of. */
+  state: 'next' | 'before';
+  made_at: number;
+  /** It is good for nothing from here on. */
+  until: number;
 }
 
 /** How `friend_id` stands to `user_id`; the other direction is another row. */

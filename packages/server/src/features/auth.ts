@@ -13,7 +13,8 @@ import { passkeyUsed, requirePasskey } from '../core/passkeys.ts';
 import { requireGoodPassword } from '../core/passwords.ts';
 import { confirm } from '../core/proof.ts';
 import { announcementsId, enterAnnouncements } from '../core/places.ts';
-import { isOver } from '../core/session-ages.ts';
+import { isOperator, isOver } from '../core/session-ages.ts';
+import { findByOtherToken, renewToken } from '../core/session-tokens.ts';
 import { endSessions, isSessionOpen, touchSession } from '../core/sessions.ts';
 import { showChanged, streamsThatShow } from '../core/shown.ts';
 import { readSiteName } from '../core/site-name.ts';
@@ -43,6 +44,7 @@ export const auth: Handlers<
   | 'auth.confirm'
   | 'auth.logout'
   | 'session.list'
+  | 'session.renew'
   | 'session.revoke'
 > = {
   async 'auth.register'(context, { handle, password, name, avatar, device, invite }) {
@@ -227,6 +229,14 @@ export const auth: Handlers<
     return { sessions: rows.map(toSession), current: sessionId };
   },
 
+  async 'session.renew'(context) {
+    const { identity, caller } = context;
+    const token = caller.overHttp ? await context.services.db.write([identity.sessionId], (q) => renewToken(q, identity, context.now())) : undefined;
+    if (token === undefined) return { renewed: false };
+    context.effects.push({ do: 'renewed', token });
+    return { renewed: true, token };
+  },
+
   async 'session.revoke'(context, { sessionId }) {
     const { userId } = context;
     await context.commit([userStream(userId)], async (c) => {
@@ -244,10 +254,13 @@ const findSession = prepare((q, { hash }: { hash: string }) => q.selectFrom('ses
 /** Whose token is this? Also keeps the time of its last use, at most once an hour. */
 export async function authenticate(log: Log, config: Config, token: string): Promise<Identity | undefined> {
   if (token.length > limits.token) return undefined;
-  const row = await log.db.read((q) => findSession.first(q, { hash: sha256(token) }));
+  const hash = sha256(token);
+  const row = (await log.db.read((q) => findSession.first(q, { hash }))) ?? (await findByOtherToken(log, hash));
   if (!row) return undefined;
   const now = log.now();
   if (isOver(row, config, now)) return undefined;
+  // Where it may be over sooner: most sessions are used by the hour.
+  if (now - row.used_at > config.operatorIdleHours * hourMs && (await log.db.read((q) => isOperator(q, row.user_id)))) return undefined;
   if (now - row.used_at > hourMs) await touchSession(log, row.id, row.user_id, now);
   return { userId: row.user_id, sessionId: row.id };
 }
@@ -411,6 +424,7 @@ async function openSession(context: Context, c: Commit, userId: string, how: Sig
     used_at: c.now,
     ended_at: null,
     confirmed_at: c.now,
+    token_at: c.now,
   };
   await c.q.insertInto('sessions').values(row).execute();
   const user = await readUser(c.q, userId);

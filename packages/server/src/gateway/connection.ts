@@ -372,6 +372,7 @@ export class Connection implements Follower, Listener, Owner {
         // The token is in the reply, for whoever wants to connect with it; a connection stays who it is.
         case 'signed-in':
         case 'signed-out':
+        case 'renewed':
           break;
         default:
           exhaustive(effect);

@@ -48,7 +48,13 @@ export function addApi(app: FastifyInstance, { core, config, doorkeeper, clock, 
     }
     const device = request.headers['user-agent']?.slice(0, limits.device);
     const origin = doorkeeper.originOf(request.raw);
-    const caller = { ip: doorkeeper.addressOf(request.raw), ...(origin !== undefined && { origin }), ...(identity && { identity }), ...(device !== undefined && { device }) };
+    const caller = {
+      overHttp: true as const,
+      ip: doorkeeper.addressOf(request.raw),
+      ...(origin !== undefined && { origin }),
+      ...(identity && { identity }),
+      ...(device !== undefined && { device }),
+    };
     // Our keys come last, and in JSON the last of two wins: whatever a body holds, it cannot become another method.
     const frame = `{"params":${request.body.trim() === '' ? '{}' : request.body},"id":"${id}","method":"${method}"}`;
     return answer(request, reply, await core.handle(caller, frame));
@@ -59,12 +65,13 @@ export function addApi(app: FastifyInstance, { core, config, doorkeeper, clock, 
     if (error) return refuse(reply, (JSON.parse(text) as { error: ErrorBody }).error);
     let body = text.startsWith(resultFollows) ? text.slice(resultFollows.length, -1) : JSON.stringify((JSON.parse(text) as { result: unknown }).result);
     for (const effect of effects) {
-      if (effect.do === 'signed-in' && doorkeeper.isOwnPage(request.raw)) {
+      const byCookie = doorkeeper.credentialOf(request.headers).by === 'cookie';
+      if ((effect.do === 'signed-in' && doorkeeper.isOwnPage(request.raw)) || (effect.do === 'renewed' && byCookie)) {
         // A page of ours gets a cookie that no script can read, and so has nothing to steal.
         const { token: _, ...rest } = JSON.parse(body) as { token?: string };
         body = JSON.stringify(rest);
         void reply.setCookie(doorkeeper.cookieName, effect.token, { ...cookie, maxAge: config.sessionMaxDays * 86_400 });
-      } else if (effect.do === 'signed-out' && doorkeeper.credentialOf(request.headers).by === 'cookie') {
+      } else if (effect.do === 'signed-out' && byCookie) {
         void reply.clearCookie(doorkeeper.cookieName, cookie).header('clear-site-data', '"cache", "cookies", "storage"');
       }
     }

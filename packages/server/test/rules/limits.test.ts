@@ -68,6 +68,8 @@ const crowd = async (place: Place, count: number): Promise<string> => {
 };
 
 const proofs: { [L in LimitName]: Proof } = {
+  tokenMs: { by: 'packages/server/test/rules/session-tokens.test.ts' },
+  tokenOverlapMs: { by: 'packages/server/test/rules/session-tokens.test.ts' },
   async frameBytes({ server }) {
     const post = (length: number) => server.http('POST', '/api/session.list', { headers: { 'content-type': 'application/json' }, body: '{}'.padEnd(length) });
     expect((await post(limits.frameBytes)).error).toBe('unauthenticated');

@@ -95,13 +95,20 @@ test('[CS5] a page that breaks its policy is reported by the browser, and fails 
   const page = await site.openBrowser(fresh);
   await page.goto('/signin');
   await page.locator('form').waitFor();
-  const reported = async (): Promise<number> => {
+  const reported = async (directive: string): Promise<number> => {
     const { values } = await site.server.running.metrics.registry.getSingleMetric('kith_policy_reports_total')!.get();
-    return values.find(({ labels }) => labels['directive'] === 'img-src')?.value ?? 0;
+    return values.find(({ labels }) => labels['directive'] === directive)?.value ?? 0;
   };
-  expect(await reported()).toBe(0);
-  await page.evaluate(() => document.body.append(Object.assign(new Image(), { src: 'https://elsewhere.example/picture.png' })));
-  await expect.poll(reported, { timeout: 20_000 }).toBe(1);
+  const broken: [directive: string, breakIt: () => void][] = [
+    ['img-src', () => document.body.append(Object.assign(new Image(), { src: 'https://elsewhere.example/picture.png' }))],
+    // What people write never becomes markup: a string put in as such throws.
+    ['require-trusted-types-for', () => Object.assign(document.createElement('p'), { innerHTML: '<b>bold</b>' })],
+  ];
+  for (const [directive, breakIt] of broken) {
+    expect(await reported(directive)).toBe(0);
+    await page.evaluate(breakIt).catch(() => {});
+    await expect.poll(() => reported(directive), { timeout: 20_000 }).toBe(1);
+  }
   expect(site.complaints.splice(0).join('\n')).toContain('Content Security Policy');
 });
 

@@ -67,6 +67,12 @@ export const options = {
     default: false,
     meaning: 'Serve other machines without TLS. Passwords and messages can then be read on the way.',
   }),
+  hstsSubdomains: onOff({
+    env: 'KITH_HSTS_SUBDOMAINS',
+    flag: 'hsts-subdomains',
+    default: false,
+    meaning: 'Browsers use TLS for all names below that of the public URL, too, for a year. Only where all of them have it.',
+  }),
   trustProxy: optionalText({
     env: 'KITH_TRUST_PROXY',
     flag: 'trust-proxy',

@@ -1,7 +1,7 @@
 import type { Doorkeeper } from './origin.ts';
 
 /** On every answer. What a page may do beyond, its content security policy says. */
-export function commonHeaders({ secure }: Pick<Doorkeeper, 'secure'>): Record<string, string> {
+export function commonHeaders({ secure, secureBelow }: Pick<Doorkeeper, 'secure' | 'secureBelow'>): Record<string, string> {
   return {
     'x-content-type-options': 'nosniff',
     'referrer-policy': 'no-referrer',
@@ -10,7 +10,7 @@ export function commonHeaders({ secure }: Pick<Doorkeeper, 'secure'>): Record<st
     'permissions-policy': 'camera=(), geolocation=(), microphone=(self), payment=(), usb=(), serial=(), hid=(), midi=(), display-capture=(), browsing-topics=()',
     'origin-agent-cluster': '?1',
     // Only where the whole site is on TLS: a browser that has seen this never comes back without.
-    ...(secure && { 'strict-transport-security': 'max-age=31536000' }),
+    ...(secure && { 'strict-transport-security': `max-age=31536000${secureBelow ? '; includeSubDomains' : ''}` }),
   };
 }
 

@@ -22,6 +22,8 @@ export interface Doorkeeper {
 
   /** Are pages and cookies only ever sent over TLS? */
   secure: boolean;
+  /** And those of every name below ours? */
+  secureBelow: boolean;
   cookieName: string;
 }
 
@@ -31,7 +33,7 @@ export type Credential =
   | { by: 'bearer'; token: string }
   | { by: 'cookie'; token: string };
 
-export function openDoorkeeper(config: Pick<Config, 'publicUrl' | 'trustProxy'>): Doorkeeper {
+export function openDoorkeeper(config: Pick<Config, 'publicUrl' | 'trustProxy' | 'hstsSubdomains'>): Doorkeeper {
   const publicUrl = config.publicUrl === undefined ? undefined : new URL(config.publicUrl);
   const trusted = trustedProxies(config.trustProxy);
   const secure = publicUrl?.protocol === 'https:';
@@ -72,6 +74,7 @@ export function openDoorkeeper(config: Pick<Config, 'publicUrl' | 'trustProxy'>)
       return hops.findLast((hop) => isIP(hop) !== 0 && !contains(trusted, hop)) ?? peer;
     },
     secure,
+    secureBelow: secure && config.hstsSubdomains,
     cookieName,
   };
 }

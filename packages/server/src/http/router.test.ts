@@ -175,10 +175,11 @@ describe('[4.4] headers', () => {
     const page = await server.http('GET', '/', { headers: { host: 'localhost:3000' } });
     expect(page.headers['content-security-policy']).toMatch(/; report-uri \/policy-reports$/);
     expect(page.headers).not.toHaveProperty('reporting-endpoints');
-    await using safe = await startTestServer({ webFolder: folder, config: { publicUrl: 'https://localhost' } });
+    await using safe = await startTestServer({ webFolder: folder, config: { publicUrl: 'https://localhost', hstsSubdomains: true } });
     const { headers } = await safe.http('GET', '/', { headers: { host: 'localhost' } });
     expect(headers['content-security-policy']).toMatch(/; report-uri \/policy-reports; report-to pages$/);
     expect(headers['reporting-endpoints']).toBe('pages="/policy-reports"');
+    expect(headers['strict-transport-security']).toBe('max-age=31536000; includeSubDomains');
   });
 
   test('what is no page may load nothing', async () => {

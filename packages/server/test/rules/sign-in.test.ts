@@ -369,6 +369,23 @@ describe.each(engines)('guessing passwords on %s', (engine) => {
     await expect(cleo.call('user.delete', { password })).rejects.toMatchObject({ code: 'rate_limited' });
   });
 
+  test('[AU52] what cannot be counted is refused, with the right password too; who is signed in writes on', async () => {
+    const { anna: dora, conversationId } = await place.direct();
+    const tries = (from: string, to: string) => place.rows.run(`alter table ${from} rename to ${to}`);
+    const refused = async (method: string, params: object): Promise<boolean> => (await place.server.post(method, params)).status >= 500;
+    await tries('tries', 'tries_away');
+    try {
+      expect(await refused('auth.login', { handle: dora.handle, password })).toBe(true);
+      expect(await refused('auth.guest', { name: 'Gast' })).toBe(true);
+      expect(await refused('auth.register', { handle: unique('emil'), name: 'Emil', password })).toBe(true);
+      await expect(dora.call('auth.confirm', { password })).rejects.toMatchObject({ code: 'internal' });
+      expect((await dora.say(conversationId)).seq).toBeGreaterThan(0);
+    } finally {
+      await tries('tries_away', 'tries');
+    }
+    expect((await place.server.login(dora)).user.id).toBe(dora.id);
+  });
+
   test('[AU3] an address makes only so many accounts an hour', async () => {
     const made: (string | undefined)[] = [];
     for (let turn = 1; turn <= 21; turn += 1) made.push((await place.server.post('auth.guest', { name: 'Gast' })).error);

@@ -188,7 +188,7 @@ test('[OF10] a text without an answer for 10 s can be tried at once, or taken ba
   expect(messages.map(({ text }) => text)).toEqual(['', 'line 1', 'on my way', 'the end']);
 });
 
-test('[RP10] a stranger is reported from the bar over what they began; operators find it, see what was said when they ask for it, and settle it', async () => {
+test('[RP10] a stranger is reported from the bar over what they began; operators see wherever they are that something waits, find it, see what was said when they ask for it, and settle it', async () => {
   const { server } = site;
   const code = await server.running.core.setupLink();
   const page = await site.openBrowser();
@@ -213,6 +213,9 @@ test('[RP10] a stranger is reported from the bar over what they began; operators
   await untilHidden(dialog);
   await one.page.getByRole('status').getByText('Reported.').waitFor();
 
+  // Wherever they are.
+  const badge = page.getByRole('navigation', { name: 'Main' }).getByText('1 open report');
+  await badge.waitFor({ state: 'attached' });
   await page.getByRole('link', { name: 'Settings' }).click();
   await page.getByRole('link', { name: /Reports/ }).click();
   const report = page.locator('.report').filter({ hasText: 'Never seen her.' });
@@ -225,6 +228,7 @@ test('[RP10] a stranger is reported from the bar over what they began; operators
   await untilHidden(report);
   await page.getByRole('button', { name: 'Settled' }).click();
   await report.waitFor();
+  await badge.waitFor({ state: 'detached' });
 
   await page.getByRole('link', { name: 'About this site' }).click();
   await page.getByLabel('Name', { exact: true }).fill('Lindenhof 4');
@@ -235,6 +239,29 @@ test('[RP10] a stranger is reported from the bar over what they began; operators
   await visitor.getByRole('heading', { name: 'Lindenhof 4' }).waitFor();
   expect(await visitor.title()).toBe('Lindenhof 4');
   expect(((await (await fetch(`${server.url}/manifest.webmanifest`)).json()) as { name: string }).name).toBe('Lindenhof 4');
+});
+
+test('[AU37] an operator makes a link for somebody who cannot sign in any more, who chooses a new password with it', async () => {
+  const { server } = site;
+  // Whoever was made one above, or, where this runs alone, is made one here.
+  const code = await server.running.core.setupLink();
+  const operator = code === undefined ? await server.login({ handle: 'operator', password } as Person) : await server.register('operator', { password, invite: code });
+  const mei = await server.register(undefined, { name: 'Mei', password });
+  const lobby = (await server.call('room.list', {}, mei.token)).rooms[0]!.conversation.id;
+  for (const { token } of [operator, mei]) await server.call('room.join', { conversationId: lobby }, token);
+  const { page } = await site.enter(operator, { path: `/contacts/${mei.id}` });
+  await page.getByRole('button', { name: 'Reset sign-in' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Reset sign-in of Mei' });
+  await dialog.getByRole('button', { name: 'Make a link' }).click();
+  const link = dialog.getByRole('textbox', { name: 'Link' });
+  await dialog.getByText(/Good until/).waitFor();
+  expect(await seriousProblems(page)).toEqual([]);
+  const visitor = await site.openBrowser();
+  await visitor.goto(await link.inputValue());
+  await visitor.getByLabel('New password').fill('a brand new password');
+  await visitor.getByRole('button', { name: 'Change password' }).click();
+  await visitor.waitForURL('**/signin');
+  expect((await server.login({ ...mei, password: 'a brand new password' })).id).toBe(mei.id);
 });
 
 test('[NB19] no page broke the content security policy, threw, or asked another origin for anything', () => {

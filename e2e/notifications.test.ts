@@ -305,6 +305,10 @@ describe('pushes', () => {
     // Who wants the content has the words for what has none from here.
     await browser.deliver({ ...payload, seq: 99, title: 'Noor', voiceMs: 42_000 });
     await expect.poll(shown(browser), patient).toMatchObject([{ body: '语音消息 0:42' }]);
+    await browser.deliver({ ...payload, seq: 100, title: 'Noor', media: 'picture' });
+    await expect.poll(shown(browser), patient).toMatchObject([{ body: '图片' }]);
+    await browser.deliver({ type: 'report', open: 1 });
+    await expect.poll(shown(browser), patient).toMatchObject([{ body: '图片' }, { title: '有新的举报', tag: 'reports' }]);
   });
 
   test('[NO13] a push about what a page has told of or shows makes nothing new', async () => {

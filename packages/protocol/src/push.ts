@@ -34,9 +34,13 @@ export const pushPayload = z.discriminatedUnion('type', [
     body: z.optional(z.string()),
     /** Milliseconds of a voice message without words; say so in the person’s language, behind `body` where there is one. Absent as `title`. */
     voiceMs: z.optional(z.int()),
+    /** A picture or a video without a caption; say so in the person’s language, as for `voiceMs`. Absent as `title`. */
+    media: z.optional(z.enum(['picture', 'video'])),
   }),
   /** Read on another device: close the notification with this tag, and set the badge. */
   z.object({ type: z.literal('read'), conversationId: f.id, unread: z.int() }),
+  /** To operators who are not connected: somebody reported somebody, and so many reports are open. Says no more. */
+  z.object({ type: z.literal('report'), open: z.int() }),
   /** Asked for with `push.test`: show that it works. */
   z.object({ type: z.literal('test') }),
 ]);

@@ -16,7 +16,7 @@ import type { Method } from './method.ts';
 import { presenceMethods, presenceSignals } from './presence.ts';
 import { pushMethods } from './push.ts';
 import { readMethods } from './reads.ts';
-import { reportMethods } from './reports.ts';
+import { reportMethods, reportSignals } from './reports.ts';
 import { roomMethods, roomSignals } from './rooms.ts';
 import { settingsMethods } from './settings.ts';
 import { siteMethods } from './site.ts';
@@ -58,7 +58,7 @@ export type Params<M extends MethodName> = z.infer<(typeof methods)[M]['params']
 export type Result<M extends MethodName> = z.infer<(typeof methods)[M]['result']>;
 
 /** Every signal there is: told to those who are there, never stored, may be lost. */
-export const signals = { ...typingSignals, ...presenceSignals, ...roomSignals };
+export const signals = { ...typingSignals, ...presenceSignals, ...roomSignals, ...reportSignals };
 
 export type SignalName = keyof typeof signals;
 export type SignalOf<S extends SignalName> = z.infer<(typeof signals)[S]>;

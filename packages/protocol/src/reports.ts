@@ -37,5 +37,16 @@ export const reportMethods = {
     z.object({ reports: z.array(report), more: z.boolean(), open: z.int() }),
     { access: 'operator', rate: 'sync', sensitive: true },
   ),
+  'report.waiting': method(
+    'How many reports are open, for who looks after this server: a number alone, and so without showing once more who one is.',
+    f.nothing,
+    z.object({ open: z.int() }),
+    { access: 'operator' },
+  ),
   'admin.settle': method('Nothing more is to be done about a report.', z.strictObject({ reportId: f.id }), f.nothing, { access: 'operator', sensitive: true }),
+};
+
+export const reportSignals = {
+  /** To operators: a report was made or settled, and so many are open now. */
+  reports: z.object({ open: z.int() }),
 };

@@ -327,6 +327,18 @@ describe.skipIf(missing)('several nodes', () => {
     expect((await a.call('room.online', { conversationId: lobby })).users.map(({ id }) => id)).toEqual([ann.id]);
   });
 
+  test('[PU13] another device of the person counts as connected, whichever node it is at', async () => {
+    for (const { server } of nodes) await server.running.core.beat();
+    const check = async () => (await nodes[0].server.call('push.check', {}, cara.token)).otherDeviceActive;
+    // This device does not, though it is connected, too.
+    const here = await nodes[0].server.connect(cara);
+    await expect.poll(check).toBe(false);
+    const there = await nodes[1].server.connect(await nodes[1].server.login(cara));
+    await expect.poll(check).toBe(true);
+    await Promise.all([here.close(), there.close()]);
+    await expect.poll(check).toBe(false);
+  });
+
   test('[ND11] a session that is connected to one node is in use for all of them, however long', async () => {
     const kept = await nodes[1].server.login(bob);
     const client = await nodes[1].server.connect(kept);

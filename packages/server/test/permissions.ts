@@ -327,6 +327,7 @@ export const matrix: { [M in MethodName]: Row<Params<M>> } = {
     direct: bothSides('not_found'),
     own: 'not_found',
   }),
+  'report.waiting': anyway(() => ({}), operators('ok')),
   'admin.reports': anyway(() => ({}), operators('ok')),
   'admin.settle': anyway(() => ({ reportId: 'none' }), operators('not_found')),
   'site.rename': anyway(() => ({ name: unique('Site') }), operators('ok')),

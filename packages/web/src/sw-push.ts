@@ -1,5 +1,5 @@
 import type { PushPayload } from '@kith/protocol';
-import { keptLanguage, noticeOf, pathOf, putUp, titled } from './composables/notices.ts';
+import { keptLanguage, noticeOf, pathOf, putUp, reportsPath, reportsTag, titled } from './composables/notices.ts';
 import { playTime } from './composables/play-time.ts';
 import { hasDuty, lookedAt } from './composables/tabs.ts';
 import { notification as english } from './locales/en.json';
@@ -32,6 +32,8 @@ async function take(push: PushPayload | undefined): Promise<void> {
       return showMessage(push);
     case 'read':
       return takeBack(push);
+    case 'report':
+      return registration.showNotification(await text('notification.report'), { tag: reportsTag, icon: '/icon.svg', silent: await hasDuty('kith.notifications') });
     case 'test':
       return showTest();
     default:
@@ -40,7 +42,7 @@ async function take(push: PushPayload | undefined): Promise<void> {
   }
 }
 
-async function showMessage({ conversationId, seq, count, unread, title, body, voiceMs }: Of<'message'>): Promise<void> {
+async function showMessage({ conversationId, seq, count, unread, title, body, voiceMs, media }: Of<'message'>): Promise<void> {
   setBadge(unread);
   const [standing] = await registration.getNotifications({ tag: conversationId });
   const known = standing && (noticeOf(standing)?.seq ?? 0) >= seq;
@@ -52,7 +54,12 @@ async function showMessage({ conversationId, seq, count, unread, title, body, vo
   const words =
     title === undefined
       ? { title: await text('notification.app'), body: await text('notification.new') }
-      : { title, body: [body, voiceMs !== undefined && `${await text('notification.voice')} ${playTime(voiceMs)}`].filter(Boolean).join(': ') };
+      : {
+          title,
+          body: [body, voiceMs !== undefined ? `${await text('notification.voice')} ${playTime(voiceMs)}` : media && (await text(`notification.${media}`))]
+            .filter(Boolean)
+            .join(': '),
+        };
   await putUp(registration, titled(words.title, count), { conversationId, seq }, { body: words.body, silent, again: !silent });
 }
 
@@ -76,8 +83,10 @@ async function open({ notification }: NotificationEvent): Promise<void> {
   const notice = noticeOf(notification);
   const pages = await scope.clients.matchAll({ type: 'window', includeUncontrolled: true });
   const page = pages.find(({ visibilityState }) => visibilityState === 'visible') ?? pages[0];
-  if (!page) return void (await scope.clients.openWindow(notice ? pathOf(notice) : '/'));
-  if (notice) page.postMessage({ open: notice });
+  const reports = notification.tag === reportsTag;
+  if (!page) return void (await scope.clients.openWindow(reports ? reportsPath : notice ? pathOf(notice) : '/'));
+  if (reports) page.postMessage({ reports });
+  else if (notice) page.postMessage({ open: notice });
   // Refused where the browser saw no click; the conversation is open all the same.
   await page.focus().catch(() => undefined);
 }

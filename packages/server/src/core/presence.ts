@@ -98,8 +98,10 @@ export class Presence {
 
   /** Those of these who are connected to other nodes. */
   async elsewhere(userIds: string[]): Promise<Set<string>> {
-    const { db } = this.#options;
-    return this.#others.size === 0 || userIds.length === 0 ? new Set() : db.read((q) => this.among(q, userIds));
+    const others = [...this.#others.keys()];
+    if (others.length === 0 || userIds.length === 0) return new Set();
+    const rows = await this.#options.db.read((q) => q.selectFrom('online').select('user_id').where('node_id', 'in', others).where('user_id', 'in', userIds).execute());
+    return new Set(rows.map((row) => row.user_id));
   }
 
   /** Comes back when whoever came or went on this node before is in the database; soon in any case. */

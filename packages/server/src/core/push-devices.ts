@@ -1,7 +1,9 @@
+import { isQuiet } from '@kith/protocol';
 import type { Config } from '../config.ts';
 import type { Database, Query } from '../db/db.ts';
 import { prepare } from '../db/prepare.ts';
 import type { PushSubscriptionsTable } from '../db/schema.ts';
+import { quietHoursOf, readSettings } from './privacy.ts';
 import type { PushAnswer } from './push-services.ts';
 
 const dayMs = 86_400_000;
@@ -42,6 +44,15 @@ export function liveDevices(q: Query, { sessionIdleDays, sessionMaxDays }: Confi
 
 export function findDevice(q: Query, config: Config, now: number, sessionId: string): Promise<PushSubscriptionsTable | undefined> {
   return liveDevices(q, config, now).where('push_subscriptions.session_id', '=', sessionId).executeTakeFirst();
+}
+
+/** Those of these people, but for whom it is quiet now. */
+export async function devicesOf(q: Query, config: Config, now: number, userIds: string[]): Promise<PushSubscriptionsTable[]> {
+  const settings = await readSettings(q, userIds);
+  const awake = userIds.filter((userId) => !isQuiet(quietHoursOf(settings.get(userId)!), now));
+  return liveDevices(q, config, now)
+    .where('push_subscriptions.user_id', 'in', ['', ...awake])
+    .execute();
 }
 
 const findDevicesToTell = prepare((q, { conversationId, seq, now, from }: { conversationId: string; seq: number; now: number; from: string }) =>

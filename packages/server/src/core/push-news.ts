@@ -68,7 +68,7 @@ async function findInbox(q: Query, userId: string, conversationId: string): Prom
 }
 
 type Told = { seq: number; sender_id: string; type: MessagesTable['type']; text: string; file: string | null };
-type Content = { title: string; body?: string; voiceMs?: number };
+type Content = { title: string; body?: string; voiceMs?: number; media?: 'picture' | 'video' };
 
 async function newestOfOthers(q: Query, userId: string, conversationId: string, after: number): Promise<Told | undefined> {
   return q
@@ -120,14 +120,16 @@ async function ownUnread(q: Query, userId: string, conversationIds: string[]): P
 
 /** Between two, the name of the other; elsewhere the title, and the name before the text. */
 async function contentOf(q: Query, userId: string, conversation: Selectable<ConversationsTable>, { sender_id, type, text: words, file }: Told): Promise<Content> {
-  const { name: fileName, durationMs } = file === null ? { name: '' } : (JSON.parse(file) as FileRef);
-  // A file without a caption is told by its name, and something spoken by its length: for that the device has the words.
-  const voice = type === 'voice' && words === '' && durationMs !== undefined ? { voiceMs: durationMs } : {};
-  const text = words === '' && type !== 'voice' ? fileName : words;
+  const { name: fileName, type: mediaType, durationMs } = file === null ? { name: '', type: '' } : (JSON.parse(file) as FileRef);
+  // Without a caption a picture or a video is told as that, what is spoken by its length, and any other file by its name. For all
+  // but names the device has the words.
+  const media = type === 'image' ? 'picture' : type === 'file' && mediaType.startsWith('video/') ? 'video' : undefined;
+  const shown: Pick<Content, 'voiceMs' | 'media'> = words !== '' ? {} : type === 'voice' && durationMs !== undefined ? { voiceMs: durationMs } : media ? { media } : {};
+  const text = words === '' && type !== 'voice' && media === undefined ? fileName : words;
   const { name } = await q.selectFrom('users').select('name').where('id', '=', sender_id).executeTakeFirstOrThrow();
   const friend = await q.selectFrom('friends').select('remark').where('user_id', '=', userId).where('friend_id', '=', sender_id).executeTakeFirst();
   const sender = friend?.remark || name;
   const said = text.length <= shownText ? text : `${text.slice(0, shownText).replace(/[\uD800-\uDBFF]$/, '')}…`;
-  if (conversation.type === 'direct') return { title: sender, ...(said !== '' && { body: said }), ...voice };
-  return { title: conversation.title ?? sender, body: said === '' ? sender : `${sender}: ${said}`, ...voice };
+  if (conversation.type === 'direct') return { title: sender, ...(said !== '' && { body: said }), ...shown };
+  return { title: conversation.title ?? sender, body: said === '' ? sender : `${sender}: ${said}`, ...shown };
 }

@@ -4,7 +4,7 @@ import type { Config } from '../config.ts';
 import type { Database } from '../db/db.ts';
 import type { PushSubscriptionsTable } from '../db/schema.ts';
 import type { Identity } from './core.ts';
-import { claim, devicesToTell, findDevice, forgetTold, giveBack, recordAnswer, toldDevices } from './push-devices.ts';
+import { claim, devicesOf, devicesToTell, findDevice, forgetTold, giveBack, recordAnswer, toldDevices } from './push-devices.ts';
 import { findNews, findWithdrawal } from './push-news.ts';
 import type { Presence } from './presence.ts';
 import { type PushAnswer, isPushEndpoint, postPush } from './push-services.ts';
@@ -102,7 +102,7 @@ export class PushSender {
     if (sessions?.size === 0) this.#connected.delete(userId);
   }
 
-  /** Is the person connected with another device than this one? */
+  /** Is the person connected with another device than this one, to this node? */
   isElsewhere({ userId, sessionId }: Identity): boolean {
     return [...(this.#connected.get(userId)?.keys() ?? [])].some((other) => other !== sessionId);
   }
@@ -126,6 +126,11 @@ export class PushSender {
     if (!this.#stop.signal.aborted) this.#run(this.#takeBack(reader, conversationId, readSeq));
   }
 
+  /** After somebody reported somebody: tells the devices of these operators, those of them who are not there. Returns at once. */
+  reported(userIds: string[], open: number): void {
+    if (!this.#stop.signal.aborted) this.#run(this.#tellReported(userIds, open));
+  }
+
   /** Sends a push of type `test` now. @throws not_found without a subscription */
   async test({ sessionId }: Identity): Promise<PushAnswer> {
     const device = await this.#findDevice(sessionId);
@@ -142,6 +147,14 @@ export class PushSender {
     this.#lanes.clear();
     this.#ready.length = 0;
     while (this.#running.size > 0) await Promise.all(this.#running);
+  }
+
+  async #tellReported(userIds: string[], open: number): Promise<void> {
+    const { db, config, now, presence } = this.#options;
+    const elsewhere = await presence.elsewhere(userIds);
+    const away = userIds.filter((userId) => !this.#connected.has(userId) && !elsewhere.has(userId));
+    const devices = await db.read((q) => devicesOf(q, config, now(), away));
+    for (const device of devices) await this.#post(device, { type: 'report', open }, { topic: 'report', urgency: 'normal' });
   }
 
   async #fanOut(conversationId: string): Promise<void> {

@@ -70,6 +70,8 @@ export const push: Handlers<'push.key' | 'push.subscribe' | 'push.unsubscribe' |
     const { config } = context;
     const { userId, sessionId } = context.identity;
     const now = context.now();
+    const here = context.services.push.isElsewhere(context.identity);
+    const elsewhere = await context.services.presence.elsewhere([userId]);
     return context.read(async (q) => {
       const device = await findDevice(q, config, now, sessionId);
       const settings = (await readSettings(q, [userId])).get(userId)!;
@@ -86,7 +88,7 @@ export const push: Handlers<'push.key' | 'push.subscribe' | 'push.unsubscribe' |
         mutedConversations: Number(muted.count),
         quietNow: isQuiet(quietHoursOf(settings), now),
         content: settings.push_content === 1,
-        otherDeviceActive: context.services.push.isElsewhere(context.identity),
+        otherDeviceActive: here || elsewhere.has(userId),
       };
     });
   },

@@ -2,24 +2,25 @@ import { type Report, RequestError, limits } from '@kith/protocol';
 import { requireMember } from '../core/access.ts';
 import { type Handlers, newId } from '../core/context.ts';
 import { readProfiles } from '../core/entities.ts';
+import { openReports, tellOperators } from '../core/report-news.ts';
 import type { Query } from '../db/db.ts';
 import type { ReportsTable } from '../db/schema.ts';
 
 /** Milliseconds that a report is kept after it was settled. */
 const keptMs = 90 * 86_400_000;
 
-export const reports: Handlers<'report.send' | 'admin.reports' | 'admin.settle'> = {
+export const reports: Handlers<'report.send' | 'report.waiting' | 'admin.reports' | 'admin.settle'> = {
   async 'report.send'(context, { conversationId, userId, reason, note = '' }) {
     const { userId: from } = context;
     if (userId === from) throw new RequestError('bad_request', { path: 'params.userId', message: 'params.userId: this is you' });
     // One at a time for each person, or two at once would pass the limit together.
-    await context.services.db.write([`reports ${from}`], async (q) => {
+    const isNew = await context.services.db.write([`reports ${from}`], async (q) => {
       await requireMember(q, conversationId, from);
       // Also one who has left: what they said is still there.
       const member = await q.selectFrom('members').select('user_id').where('conversation_id', '=', conversationId).where('user_id', '=', userId).executeTakeFirst();
       if (!member) throw new RequestError('not_found');
       const open = await q.selectFrom('reports').select(['about_id', 'conversation_id']).where('from_id', '=', from).where('settled', '=', 0).execute();
-      if (open.some((one) => one.about_id === userId && one.conversation_id === conversationId)) return;
+      if (open.some((one) => one.about_id === userId && one.conversation_id === conversationId)) return false;
       if (open.length >= limits.openReports) throw new RequestError('too_many', { message: `At most ${limits.openReports} reports of one person are open.`, limit: 'openReports' });
       const said = await readSaid(q, conversationId);
       const row = { id: newId(), from_id: from, about_id: userId, conversation_id: conversationId, reason, note, created_at: context.now() };
@@ -27,9 +28,13 @@ export const reports: Handlers<'report.send' | 'admin.reports' | 'admin.settle'>
         .insertInto('reports')
         .values({ ...row, ...said, settled: 0, settled_at: null, settled_by: null })
         .execute();
+      return true;
     });
+    if (isNew) await tellOperators(context.services, { isNew });
     return {};
   },
+
+  'report.waiting': (context) => context.read(async (q) => ({ open: await openReports(q) })),
 
   'admin.reports': (context, { settled = false, before, limit = limits.reportsPage }) =>
     context.read(async (q) => {
@@ -41,19 +46,14 @@ export const reports: Handlers<'report.send' | 'admin.reports' | 'admin.settle'>
         .orderBy('id', 'desc')
         .limit(limit + 1)
         .execute();
-      const { open } = await q
-        .selectFrom('reports')
-        .select((eb) => eb.fn.countAll<number>().as('open'))
-        .where('settled', '=', 0)
-        .executeTakeFirstOrThrow();
-      return { reports: await toReports(q, rows.slice(0, limit)), more: rows.length > limit, open: Number(open) };
+      return { reports: await toReports(q, rows.slice(0, limit)), more: rows.length > limit, open: await openReports(q) };
     }),
 
   async 'admin.settle'(context, { reportId }) {
-    await context.services.db.write([], async (q) => {
+    const settled = await context.services.db.write([], async (q) => {
       const row = await q.selectFrom('reports').select(['about_id', 'settled']).where('id', '=', reportId).executeTakeFirst();
       if (!row) throw new RequestError('not_found');
-      if (row.settled === 1) return;
+      if (row.settled === 1) return false;
       const now = context.now();
       await q.updateTable('reports').set({ settled: 1, settled_at: now, settled_by: context.userId }).where('id', '=', reportId).execute();
       await q
@@ -62,7 +62,9 @@ export const reports: Handlers<'report.send' | 'admin.reports' | 'admin.settle'>
         .where('settled_at', '<', now - keptMs)
         .execute();
       await context.audit({ q, now }, 'report.settled', { subject: row.about_id, detail: { report: reportId } });
+      return true;
     });
+    if (settled) await tellOperators(context.services, { isNew: false });
     return {};
   },
 };

@@ -5,6 +5,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import { isPushEndpoint, postPush, retryAfter } from '../../src/core/push-services.ts';
 import { encryptPush } from '../../src/core/web-push.ts';
 import { type Person, startTestServer } from '../harness.ts';
+import { png } from '../pictures.ts';
 import { type Device, PushService } from '../push-service.ts';
 import { clientId, engines, usePlace } from './place.ts';
 
@@ -415,6 +416,29 @@ describe.each(engines)('pushes on %s', (engine) => {
     expect((await device.next()).payload).toMatchObject({ body: '会议记录.txt' });
     await send('of yesterday');
     expect((await device.next()).payload).toMatchObject({ body: 'of yesterday' });
+  });
+
+  test('[PU10] a picture and a video without a caption are told as that, not by their names', async () => {
+    const { anna, bert, conversationId } = await group();
+    const device = await subscribe(bert);
+    await call(bert, 'settings.update', { pushContent: true });
+    const picture = await place.server.upload(anna, png(80, 60), { name: 'IMG_2041.png' });
+    const video = await place.server.upload(anna, Buffer.from('0000001c667479706d703432000000006d70343269736f6d0000000866726565', 'hex'), { name: 'VID_7.mp4' });
+    const send = (type: 'image' | 'file', fileId: string, text: string) => call(anna, 'message.send', { conversationId, clientId: clientId(), type, text, fileId });
+    for (const [type, { id }, media] of [
+      ['image', picture, 'picture'],
+      ['file', video, 'video'],
+    ] as const) {
+      await send(type, id, '');
+      expect((await device.next()).payload).toMatchObject({ title: 'Club', body: anna.user.name, media });
+      await send(type, id, 'by the lake');
+      const { payload } = await device.next();
+      expect(payload).toMatchObject({ body: `${anna.user.name}: by the lake` });
+      expect(payload).not.toHaveProperty('media');
+    }
+    // As a file it has its name.
+    await send('file', picture.id, '');
+    expect((await device.next()).payload).toMatchObject({ body: `${anna.user.name}: IMG_2041.png` });
   });
 
   test('[PU10] a voice message without words is told by its length', async () => {

@@ -1,5 +1,6 @@
 import { limits } from '@kith/protocol';
 import { describe, expect, test } from 'vitest';
+import { PushService } from '../push-service.ts';
 import { Place, type Someone, engines, usePlace } from './place.ts';
 
 describe.each(engines)('reports on %s', (engine) => {
@@ -66,6 +67,53 @@ describe.each(engines)('reports on %s', (engine) => {
     expect(bert.heard()).toHaveLength(heard);
   });
 });
+
+test(
+  '[RP4] operators are told how many reports are open when one comes and goes ([PU14] their devices, too, while they are away), and nobody else is',
+  { timeout: 30_000 },
+  async () => {
+    const pushes = await new PushService().open();
+    const one = new Place({ config: { pushHosts: pushes.url, pushIntervalMs: 1, pushDelayMs: 0, offlineGraceMs: 0 } });
+    await one.open();
+    try {
+      const operator = await one.operator();
+      const { anna, bert, cleo, conversationId } = await one.group();
+      const [away, bystander] = [pushes.device(), pushes.device()];
+      await operator.call('push.subscribe', away.subscription);
+      await cleo.call('push.subscribe', bystander.subscription);
+      const waiting = async () => (await one.server.call('report.waiting', {}, operator.token)).open;
+      const told = async () => (await operator.client.signal(({ signal }) => signal === 'reports')).data;
+      const report = (about: Someone) => anna.call('report.send', { conversationId, userId: about.id, reason: 'spam', note: 'a secret' });
+      expect(await waiting()).toBe(0);
+      await report(bert);
+      expect(await told()).toEqual({ open: 1 });
+      // Again it is the same, of which nobody hears.
+      await report(bert);
+      await report(cleo);
+      expect(await told()).toEqual({ open: 2 });
+      const { reports } = await operator.call('admin.reports', {});
+      await operator.call('admin.settle', { reportId: reports[0]!.id });
+      expect(await told()).toEqual({ open: 1 });
+      expect(await waiting()).toBe(1);
+      await expect(anna.call('report.waiting', {})).rejects.toMatchObject({ code: 'forbidden' });
+      // Who is there is told there.
+      await operator.settle();
+      expect(away.pushes).toEqual([]);
+      await operator.client.close();
+      await expect.poll(() => one.rows.run('select user_id from presence where user_id = ?', operator.id)).toEqual([]);
+      await bert.call('report.send', { conversationId, userId: anna.id, reason: 'abuse', note: 'a secret' });
+      expect((await away.next()).payload).toEqual({ type: 'report', open: 2 });
+      for (const person of [anna, bert, cleo]) {
+        await person.settle();
+        expect(person.heard().filter((frame) => 'signal' in frame)).toEqual([]);
+      }
+      expect([away.pushes.length, bystander.pushes.length]).toEqual([1, 0]);
+    } finally {
+      await one.close();
+      await pushes.close();
+    }
+  },
+);
 
 test('[RP3] reports come by pages, the latest first', { timeout: 30_000 }, async () => {
   const one = new Place({});

@@ -14,6 +14,10 @@ export const noticeOf = (notification: Notification): Notice | undefined => noti
 /** Where a click on it leads. */
 export const pathOf = ({ conversationId, seq }: Notice): string => `/c/${conversationId}?m=${seq}`;
 
+/** What tells an operator of a report has this tag, and leads there. */
+export const reportsTag = 'reports';
+export const reportsPath = '/settings/reports';
+
 /** With the number of messages where it is not one. */
 export const titled = (title: string, count: number): string => (count > 1 ? `${title} (${count})` : title);
 

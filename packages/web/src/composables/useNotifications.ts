@@ -4,7 +4,7 @@ import { watch } from 'vue';
 import type { Router } from 'vue-router';
 import { language, t } from '../i18n.ts';
 import { fileInWords } from './file-words.ts';
-import { keepLanguage, noticeOf, pathOf, putUp, titled } from './notices.ts';
+import { keepLanguage, noticeOf, pathOf, putUp, reportsPath, titled } from './notices.ts';
 import { lookAt, lookedAt, takeDuty } from './tabs.ts';
 import { clientNow } from './useClient.ts';
 import { isMuted } from './useConversations.ts';
@@ -98,7 +98,8 @@ export function useNotifications(router: Router): void {
 
   watch(language, (next) => 'caches' in globalThis && void keepLanguage(next), { immediate: true });
   // A click on a notification, told by the service worker.
-  (navigator as Partial<Navigator>).serviceWorker?.addEventListener('message', ({ data }: MessageEvent<{ open?: Parameters<typeof pathOf>[0] }>) => {
+  (navigator as Partial<Navigator>).serviceWorker?.addEventListener('message', ({ data }: MessageEvent<{ open?: Parameters<typeof pathOf>[0]; reports?: boolean }>) => {
     if (data.open) void router.push(pathOf(data.open));
+    else if (data.reports) void router.push(reportsPath);
   });
 }

@@ -1,10 +1,7 @@
 import type { Report } from '@kith/protocol';
 import { ref, watch } from 'vue';
 import { attempt } from './useClient.ts';
-
-/** How many wait for an operator, as far as they have looked: to ask means to show once more who one is. */
-const open = ref(0);
-export const openReports = open;
+import { openReports as open } from './open-reports.ts';
 
 /** What people told the operators of others, page by page. */
 export function useReports() {

@@ -27,9 +27,11 @@ test('[AU50] the client asks for another cookie half a minute to a minute after 
   await clock.advance(100_000);
   expect(times()).toEqual([]);
   renewal.start();
+  // And again, when the connection is lost and comes back.
+  await clock.advance(10_000);
   renewal.start();
-  await clock.advance(2 * 3_600_000 + 100_000);
-  expect(times()).toEqual([145, 3_745, 7_345].map((at) => at));
+  await clock.advance(2 * 3_600_000 + 90_000);
+  expect(times()).toEqual([145, 3_745, 7_345]);
   expect(urls()).toEqual(new Set(['http://server.test/api/session.renew']));
   renewal.stop();
   await clock.advance(10 * 3_600_000);

@@ -190,12 +190,13 @@ function writeFile(data: string, kept: Kept): void {
   try {
     fs.writeSync(handle, `${JSON.stringify(kept, undefined, 2)}\n`);
     // As root beside a server of another user: it has to be able to read them.
-    if (process.getuid?.() === 0) fs.fchownSync(handle, before.uid, before.gid);
+    if (process.getuid?.() === 0 && before.uid !== 0) fs.fchownSync(handle, before.uid, before.gid);
     fs.fsyncSync(handle);
   } finally {
     fs.closeSync(handle);
   }
   fs.renameSync(part, file);
+  if (process.platform === 'win32') return;
   const folder = fs.openSync(data, 'r');
   try {
     fs.fsyncSync(folder);

@@ -142,6 +142,9 @@ describe.each(['sqlite-direct', 'postgres'] as const)('tokens of a session on %s
     // With a connection it is in use.
     pass(11 * hourMs);
     await place.server.running.core.sweepSessions();
+    // Other nodes know nothing of that connection: for them it is written down in time.
+    const used = await place.rows.run<{ used_at: number | string }>('select used_at from sessions where id = ?', operator.sessionId);
+    expect(Number(used[0]!.used_at)).toBe(time);
     pass(2 * hourMs);
     await place.server.running.core.sweepSessions();
     expect(await isGood(operator.token)).toBe(true);

@@ -632,6 +632,18 @@ describe('PostgreSQL, a server', () => {
     expect((await other.read((q) => find(q, 'held')))!.version).toBe(1);
   });
 
+  test('[DB64] a query that comes again is planned once for each connection, unless a newer node could change what it finds', async () => {
+    const { db, beside } = await open();
+    const named = (q: Query) => q.selectFrom('streams').select('version').where('id', '=', 'asked often').execute();
+    const whole = (q: Query) => q.selectFrom('streams').selectAll().where('id', '=', 'asked often').execute();
+    await db.write([], (q) => put(q, 'asked often', 7));
+    for (let time = 0; time < 5; time += 1) await db.read(async (q) => [await named(q), await whole(q)]);
+    const { rows } = await db.read((q) => sql<{ statement: string }>`select statement from pg_prepared_statements where statement like '%"streams"%'`.execute(q));
+    expect(rows.map(({ statement }) => statement)).toEqual(['select "version" from "streams" where "id" = $1']);
+    await beside.query('alter table streams add column newer text');
+    expect(await db.read(async (q) => [await named(q), await whole(q)])).toMatchObject([[{ version: 7 }], [{ id: 'asked often', version: 7, newer: null }]]);
+  });
+
   test('[DB46] a server that cannot be reached is refused in words, without the password', async () => {
     const { url, drop } = await createTestDatabase();
     onTestFinished(drop);

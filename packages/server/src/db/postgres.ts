@@ -4,6 +4,7 @@ import { type ControlledTransaction, Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { type Append, CommitUnknown, type Database, DatabaseError, type Query } from './db.ts';
 import { migrate } from './migrate.ts';
+import { preparing } from './often.ts';
 import { Appends } from './postgres-append.ts';
 import type { Schema } from './schema.ts';
 
@@ -55,7 +56,7 @@ export async function openPostgres(url: string, { longestMs = statementMs }: { l
     client.on('error', () => {});
     giveUpSilent(client, 2 * longestMs);
   });
-  const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+  const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: preparing(pool) }) });
   try {
     // By itself, so that what is wrong with the server is not taken for what is wrong with its tables.
     await pool.query('select 1');

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { rm } from 'node:fs/promises';
+import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { type MethodName, methods } from '@kith/protocol';
@@ -210,7 +210,7 @@ test(
       await one.takeCopy();
     }
     // Something that is worth a line in the log, and about a file with a name.
-    await rm(join(server.config.data, 'files'), { recursive: true });
+    await rename(join(server.config.data, 'files'), join(server.config.data, 'gone'));
     await server.download(bert!, second.stage.fileId);
     for (const one of everybody) await one.client?.settle().catch(() => {});
     const metrics = await server.running.metrics.registry.metrics();

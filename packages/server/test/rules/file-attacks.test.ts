@@ -22,7 +22,7 @@ describe('hostile uploads and downloads', () => {
   const offsetOf = async (who: Someone, url: string): Promise<string | undefined> =>
     (await place.server.http('HEAD', url, { headers: { ...tus, ...bearer(who) } })).headers['upload-offset'] as string | undefined;
   const onDisk = (fileId: string): number | undefined => fs.statSync(path.join(place.server.config.data, 'files', 'incoming', fileId), { throwIfNoEntry: false })?.size;
-  const allOnDisk = (): string[] => fs.readdirSync(place.server.config.data, { recursive: true, encoding: 'utf8' }).filter((name) => !/kith\.(?:db|lock)/.test(name));
+  const allOnDisk = (): string[] => fs.readdirSync(place.server.config.data, { recursive: true, encoding: 'utf8' }).filter((name) => !/kith\.(?:db|lock)|secrets\.json/.test(name));
 
   /** The head of an upload as no client library would write it. */
   async function rawPatch(who: Someone, url: string, headers: string[]): Promise<RawSocket> {

@@ -2,7 +2,7 @@ import { type Entity, type Push, type StreamId, conversationStream, entityKey, l
 import { describe, expect, test } from 'vitest';
 import type { TestClient } from '../harness.ts';
 import { numbers } from './rows.ts';
-import { clientId, engines, unique, usePlace } from './place.ts';
+import { type Someone, clientId, engines, unique, usePlace } from './place.ts';
 
 describe.each(engines)('streams on %s', (engine) => {
   const place = usePlace({ engine });
@@ -49,21 +49,23 @@ describe.each(engines)('streams on %s', (engine) => {
 
   test('[ST1] a refused or repeated request takes no version and makes no push', async () => {
     const { anna, bert, cleo, conversationId, stream } = await place.group();
-    const stranger = await place.person('dora');
+    const [stranger, added] = (await place.people('dora', 'emil')) as [Someone, Someone];
+    await anna.call('member.add', { conversationId, userIds: [added.id] });
     const send = { conversationId, clientId: clientId(), type: 'text', text: 'once' } as const;
     await anna.call('message.send', send);
     await bert.call('read.mark', { conversationId, seq: 2 });
     await bert.call('conversation.mute', { conversationId, until: 5 });
-    const streams = [stream, ...[anna, bert, cleo, stranger].map(({ id }) => userStream(id))];
+    const streams = [stream, ...[anna, bert, cleo, stranger, added].map(({ id }) => userStream(id))];
     const before = await heads(...streams);
-    for (const person of [anna, bert, cleo]) await person.settle();
-    const told = [anna, bert, cleo].map((person) => person.heard().length);
+    const members = [anna, bert, cleo, added];
+    for (const person of members) await person.settle();
+    const told = members.map((person) => person.heard().length);
     const again = [
       anna.call('message.send', send),
       bert.call('read.mark', { conversationId, seq: 1 }),
       bert.call('receipt.delivered', { conversationId, seq: 2 }),
       bert.call('conversation.mute', { conversationId, until: 5 }),
-      bert.call('conversation.accept', { conversationId }).then(() => bert.call('conversation.accept', { conversationId })),
+      added.call('conversation.accept', { conversationId }).then(() => added.call('conversation.accept', { conversationId })),
       anna.call('conversation.update', { conversationId, title: 'Club' }),
       anna.call('member.add', { conversationId, userIds: [bert.id] }),
       anna.call('user.update', { name: 'anna' }),
@@ -82,9 +84,9 @@ describe.each(engines)('streams on %s', (engine) => {
     for (const result of await Promise.allSettled(refused)) expect(result.status).toBe('rejected');
     const after = await heads(...streams);
     // Accepting was the one change, once.
-    expect(after).toEqual(before.map((version, index) => (streams[index] === userStream(bert.id) ? version + 1 : version)));
-    for (const person of [anna, bert, cleo]) await person.settle();
-    expect([anna, bert, cleo].map((person) => person.heard().length)).toEqual([told[0], told[1]! + 1, told[2]]);
+    expect(after).toEqual(before.map((version, index) => (streams[index] === userStream(added.id) ? version + 1 : version)));
+    for (const person of members) await person.settle();
+    expect(members.map((person) => person.heard().length)).toEqual([...told.slice(0, 3), told[3]! + 1]);
   });
 
   test('[ST2] when the reply or the push is there, the commit is in the database', async () => {

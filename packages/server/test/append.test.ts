@@ -72,6 +72,15 @@ describe('messages on PostgreSQL', () => {
     const pushed = nodes[0].texts(conversationId).slice(-100);
     expect(pushed.map(({ clientId }) => clientId)).toEqual(hundred.map(([, clientId]) => clientId));
     expect(pushed.map(({ version }) => version)).toEqual(versions.slice(-100));
+    // Among a hundred others, one that is refused and one that comes again are done alone, and the others go on together.
+    const mixed = Array.from({ length: 100 }, (_, at) => nodes[0].ask.bind(nodes[0], ann, 'message.send', say(conversationId, `more-${String(at).padStart(4, '0')}`)));
+    mixed.splice(70, 0, () => nodes[0].ask(ann, 'message.send', say(conversationId, 'ann-0001')));
+    mixed.splice(30, 0, () => nodes[0].ask(stranger, 'message.send', say(conversationId, 'stranger')));
+    let answers: Answer[] = [];
+    const alone = await trips(async () => void (answers = await Promise.all(mixed.map((ask) => ask()))));
+    expect(alone).toBeLessThanOrEqual(20);
+    expect(answers.flatMap(({ error }, at) => (error ? [at] : []))).toEqual([30]);
+    expect((await stored(conversationId)).length).toBe(203);
   });
 
   test('[DB61] who is removed at another node while they send gets nothing in after it', async () => {

@@ -43,7 +43,7 @@ interface Words {
  * the same question again and goes on only if the answer is the same to the letter. So what decided is what stood there under the lock, and
  * nothing has to be told of changes: an answer that is old costs one round trip, and no message slips through.
  *
- * Refusals and repetitions are not known here. What does not go through leaves nothing behind and is told by `undefined`.
+ * Refusals and repetitions have no words here. When one does not go through, nothing is left behind, and it is said which are to blame.
  */
 export class Appends {
   readonly #pool: pg.Pool;
@@ -59,26 +59,26 @@ export class Appends {
 
   /**
    * @param take  Says which, once there is a connection: others that come until then go with them. All of one stream.
-   * @returns the places of the messages, in their order; undefined when one of them does not go through, and then none does
+   * @returns the places of the messages, in their order; or the positions of those for which none of them went through, as far as that is known
    * @throws CommitUnknown
    */
-  async run(take: () => readonly Append<unknown>[]): Promise<Place[] | undefined> {
+  async run(take: () => readonly Append<unknown>[]): Promise<{ places: Place[] } | { odd: Set<number> }> {
     const client = await this.#pool.connect();
     let lost: Error | undefined;
     try {
       const appends = take();
-      let ready = await this.#ready(client, appends);
-      for (let tries = 0; ready && tries < 2; tries++) {
-        const written = await write(client, this.#q, ready);
-        if (typeof written !== 'string') return written;
-        const before = ready;
-        for (const { question } of before) this.#answers.delete(question.key);
-        if (written === 'impossible') return undefined;
+      let asked = await this.#ask(client, appends);
+      for (let tries = 0; tries < 2 && asked.odd.size === 0; tries++) {
+        const written = await write(client, this.#q, asked.ready);
+        if (typeof written !== 'string') return { places: written };
+        if (written === 'impossible') break;
         // Once more with fresh answers: that somebody came into the conversation changes those of all who are in it.
-        ready = await this.#ready(client, appends);
-        if (ready?.every(({ answer }, at) => answer.text === before[at]!.answer.text)) return undefined;
+        const before = asked.ready;
+        for (const { question } of before) this.#answers.delete(question.key);
+        asked = await this.#ask(client, appends);
+        if (asked.ready.every(({ answer }, at) => answer.text === before[at]!.answer.text)) break;
       }
-      return undefined;
+      return { odd: asked.odd.size > 0 ? asked.odd : await findTaken(client, appends) };
     } catch (error) {
       if (!(error instanceof pg.DatabaseError)) lost = error as Error;
       throw error;
@@ -87,7 +87,8 @@ export class Appends {
     }
   }
 
-  async #ready(client: pg.PoolClient, appends: readonly Append<unknown>[]): Promise<Ready[] | undefined> {
+  /** @returns of each what decides about it, and the positions of those that may not be written by it */
+  async #ask(client: pg.PoolClient, appends: readonly Append<unknown>[]): Promise<{ ready: Ready[]; odd: Set<number> }> {
     const asked = appends.map((append) => {
       const { of, parameters } = append.rights(this.#q);
       const words = this.#wordsOf(of);
@@ -104,17 +105,18 @@ export class Appends {
         this.#answers.set(key, { text, rows: text === '' ? [] : (JSON.parse(text) as unknown[]) });
       }
     }
-    const ready: Ready[] = [];
-    for (const { append, question } of asked) {
+    const ready = asked.map(({ append, question }) => {
       const answer = this.#answers.get(question.key)!;
+      // Behind all that were asked longer ago.
       this.#answers.delete(question.key);
-      // Asked anew next time: it may be another by then, and nobody would tell.
-      if (!append.allows(answer.rows)) return undefined;
       this.#answers.set(question.key, answer);
-      ready.push({ append, question, answer });
-    }
+      return { append, question, answer };
+    });
+    const odd = new Set([...ready.keys()].filter((at) => !ready[at]!.append.allows(ready[at]!.answer.rows)));
+    // Asked anew next time: it may be another by then, and nobody would tell.
+    for (const at of odd) this.#answers.delete(ready[at]!.question.key);
     while (this.#answers.size > mostAnswers) this.#answers.delete(this.#answers.keys().next().value!);
-    return ready;
+    return { ready, odd };
   }
 
   #wordsOf(query: Prepared): Words {
@@ -165,6 +167,28 @@ const insertOf = (columns: string[]): string =>
     select ${columns.map((column) => `one.${column}`).join(', ')}, streams.version - one.seq, streams.at,
       streams.seq - one.seq / (not exists (select from withdrawn where withdrawn.sender_id = one.sender_id and withdrawn.client_id = one.client_id))::int
     from streams, json_populate_recordset(null::messages, $2::json) as one where streams.id = $1`);
+
+const taken = `
+  select one.seq from json_populate_recordset(null::messages, $1::json) as one
+  where exists (select from messages where messages.sender_id = one.sender_id and messages.client_id = one.client_id)
+    or exists (select from withdrawn where withdrawn.sender_id = one.sender_id and withdrawn.client_id = one.client_id)`;
+
+/** Which repeat what there is, or one of those before them, or were taken back. */
+async function findTaken(client: pg.PoolClient, appends: readonly Append<unknown>[]): Promise<Set<number>> {
+  const keys = appends.map((append, seq) => {
+    const { sender_id, client_id } = append.message();
+    return { sender_id, client_id, seq };
+  });
+  const [found] = await pipeline(client, [{ sql: taken, parameters: [JSON.stringify(keys)] }]);
+  const odd = new Set(found!.map(([seq]) => Number(seq)));
+  const seen = new Set<string>();
+  for (const { sender_id, client_id, seq } of keys) {
+    const key = `${sender_id} ${client_id}`;
+    if (seen.has(key)) odd.add(seq);
+    seen.add(key);
+  }
+  return odd;
+}
 
 /** Did the connection end with it? */
 function isUnknown(error: unknown): boolean {

@@ -171,28 +171,33 @@ class PostgresDatabase implements Database {
     return promise as Promise<T>;
   }
 
-  /** All at once; where that does not go through, in halves, so that one which is refused soon stands alone. Settles them in their order. */
+  /** All at once, and where that does not go through, those to blame for it alone; where nobody knows which, in halves. Settles them in their order. */
   async #together(group: Waiting[]): Promise<void> {
     const take = (): Append<unknown>[] => {
       const { stream } = group[0]!.append;
       if (this.#gathering.get(stream) === group) this.#gathering.delete(stream);
       return group.map(({ append }) => append);
     };
+    let odd: Set<number>;
     try {
-      const places = await this.#appends.run(take);
-      if (places) {
-        for (const [at, place] of places.entries()) group[at]!.resolve(group[at]!.append.done(place));
+      const outcome = await this.#appends.run(take);
+      if ('places' in outcome) {
+        for (const [at, place] of outcome.places.entries()) group[at]!.resolve(group[at]!.append.done(place));
         return;
       }
+      ({ odd } = outcome);
     } catch (error) {
       take();
       for (const { reject } of group) reject(refusal(error));
       return;
     }
     if (group.length === 1) return this.#write(group[0]!.work).then(group[0]!.resolve, group[0]!.reject);
-    const half = group.length >> 1;
-    await this.#together(group.slice(0, half));
-    await this.#together(group.slice(half));
+    const ends = odd.size === 0 ? [group.length >> 1] : [...odd].sort((a, b) => a - b).flatMap((at) => [at, at + 1]);
+    for (const [at, from] of [0, ...ends].entries()) {
+      const part = group.slice(from, ends[at]);
+      if (part.length === 1 && odd.has(from)) await this.#write(part[0]!.work).then(part[0]!.resolve, part[0]!.reject);
+      else if (part.length > 0) await this.#together(part);
+    }
   }
 
   async #write<T>(work: (q: Query) => Promise<T>): Promise<T> {

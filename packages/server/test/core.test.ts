@@ -9,8 +9,10 @@ import { type Entity, type MethodName, type Params, type Push, type Result, enti
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type Config, configWith } from '../src/config.ts';
 import type { Answer, Caller, Core, Publication } from '../src/core/core.ts';
-import type { Fault } from '../src/core/local-core.ts';
+import { type Fault, startCore } from '../src/core/local-core.ts';
 import { openCore } from '../src/core/open.ts';
+import type { Database } from '../src/db/db.ts';
+import { openDatabase } from '../src/db/open.ts';
 import { from, runScript } from './crash-child.ts';
 import { createTestDatabase } from './postgres.ts';
 
@@ -46,6 +48,13 @@ class Host {
   static async open(config: Config, engine: 'worker' | 'direct'): Promise<Host> {
     const events: Event[] = [];
     const core = await openCore({ config, engine, onFault: (fault) => events.push({ fault }) });
+    return new Host(core, events);
+  }
+
+  /** On a database with something between. */
+  static async over(config: Config, between: (db: Database) => Database): Promise<Host> {
+    const events: Event[] = [];
+    const core = await startCore({ config, db: between(await openDatabase(config)), now: Date.now, onFault: (fault) => events.push({ fault }) });
     return new Host(core, events);
   }
 
@@ -167,12 +176,13 @@ test('[CR9] closing a core whose thread is gone waits for nothing', async () => 
   await host.core.close();
 });
 
-test('[CR1] a core answers and publishes the same in a worker, in this thread, and on PostgreSQL', { timeout: 60_000 }, async () => {
+test('[CR1] a core answers and publishes the same in a worker, in this thread, on PostgreSQL, and where every work is run again', { timeout: 60_000 }, async () => {
   const { url, drop } = await createTestDatabase();
   const hosts = [
     await Host.open(configIn(folder()), 'worker'),
     await Host.open(configIn(folder()), 'direct'),
     await Host.open(configIn('', { database: `${url}?options=${encodeURIComponent('-c synchronous_commit=on')}` }), 'direct'),
+    await Host.over(configIn(folder()), runningAgain),
   ];
   const transcripts = await Promise.all(hosts.map(play));
   await Promise.all(hosts.map((host) => host.core.close()));
@@ -180,6 +190,24 @@ test('[CR1] a core answers and publishes the same in a worker, in this thread, a
   expect(transcripts[0]!.length).toBeGreaterThan(40);
   expect(transcripts[1]).toEqual(transcripts[0]);
   expect(transcripts[2]).toEqual(transcripts[0]);
+  expect(transcripts[3]).toEqual(transcripts[0]);
+});
+
+/** Runs every work to its end, takes back what it wrote, and runs it again: as every engine may. */
+const runningAgain = (db: Database): Database => ({
+  read: (work) => db.read(work),
+  async write(keys, work) {
+    const over = new Error('again');
+    await db
+      .write(keys, async (q) => {
+        await work(q);
+        throw over;
+      })
+      .catch(() => {});
+    return db.write(keys, work);
+  },
+  scrub: () => db.scrub(),
+  close: () => db.close(),
 });
 
 /** A little of everything that crosses the seam, with what differs by nature replaced by its place of first appearance. */

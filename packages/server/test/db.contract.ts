@@ -9,7 +9,7 @@ import { nameOldLinks } from '../src/db/migrations/0010_links.ts';
 import { up as shareOld } from '../src/db/migrations/0013_shared.ts';
 import { openDatabase } from '../src/db/open.ts';
 import type { MessagesTable } from '../src/db/schema.ts';
-import { from, runScript } from './crash-child.ts';
+import { from, randomFrom, runScript } from './crash-child.ts';
 
 /** A place for one database, empty at first. */
 export interface Place {
@@ -96,6 +96,8 @@ export function databaseContract(engine: string, makePlace: () => Promise<Place>
       await Promise.all(
         calls.map(async (own, call) => {
           const work = async (q: Query) => {
+            // One that is run again is taken up then.
+            if (taken.includes(call)) taken.splice(taken.indexOf(call), 1);
             taken.push(call);
             const versions = [];
             for (const key of own) versions.push({ call, key, version: await bump(q, key) });
@@ -212,6 +214,75 @@ export function databaseContract(engine: string, makePlace: () => Promise<Place>
       const rows = await nodes[0]!.read((q) => q.selectFrom('messages').select(['seq', 'version']).orderBy('seq').execute());
       expect(rows).toEqual(dense.map((version) => ({ seq: version - 1, version })));
       expect((await nodes[0]!.read((q) => find(q, 'conversation:c')))!.version).toBe(31);
+    });
+
+    test('[DB16] works that fail, wherever among others, leave what they would leave one after the other', async () => {
+      const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 1_000_000_000);
+      console.info(`works that fail on ${engine}: FUZZ_SEED=${seed}`);
+      const random = randomFrom(seed);
+      const one = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
+      const db = await open(await place());
+      const ids = ['a', 'b', 'c', 'd', 'e'];
+      await db.write([], async (q) => {
+        for (const id of ids) await put(q, id);
+      });
+      /** Of all rows, so that it depends on each work before. */
+      const look = async (q: Query) => {
+        const { sum, count } = await q
+          .selectFrom('streams')
+          .select((eb) => [eb.fn.sum('version').as('sum'), eb.fn.countAll().as('count')])
+          .executeTakeFirstOrThrow();
+        return { sum: Number(sum), count: Number(count) };
+      };
+      const model = { sum: 0, count: ids.length };
+      const expected: unknown[] = [];
+      const resolved: number[] = [];
+      const writes: Promise<unknown>[] = [];
+      // Long stretches without a failure, and short ones.
+      const stretches = options.severalAtOnce
+        ? [
+            [60, 0.05],
+            [60, 0.4],
+          ]
+        : [
+            [600, 0.003],
+            [300, 0.03],
+            [200, 0.1],
+            [200, 0.5],
+            [300, 0.01],
+          ];
+      for (const [works, share] of stretches as [number, number][]) {
+        for (let left = works; left > 0; left -= 1) {
+          const call = expected.length;
+          const [id, taken] = [one(ids), one(ids)];
+          const fails = random() < share ? one(['before it wrote', 'after it wrote', 'by a rule']) : undefined;
+          if (fails === undefined) {
+            model.sum += 1 + (model.count % 7);
+            model.count += 1;
+          }
+          expected.push(fails ?? { ...model });
+          let run = 0;
+          const work = async (q: Query) => {
+            const mine = (run += 1);
+            if (fails === 'before it wrote') throw new Error(fails);
+            const { count } = await look(q);
+            await bump(q, id);
+            await put(q, `new ${call}`, count % 7);
+            if (fails === 'by a rule') await put(q, taken);
+            if (fails !== undefined) throw new Error(fails);
+            return { ...(await look(q)), run: mine };
+          };
+          // What an earlier run of it said is not so any more.
+          const last = ({ run: mine, ...found }: Awaited<ReturnType<typeof work>>) => (mine === run ? found : 'of an earlier run');
+          const outcome = db.write(['all'], work).then(last, (error: Error) => (/unique/i.test(error.message) ? 'by a rule' : error.message));
+          writes.push(outcome.finally(() => resolved.push(call)));
+          // Some come alone, most with others.
+          if (random() < 0.01) await Promise.all(writes);
+        }
+      }
+      expect(await Promise.all(writes)).toEqual(expected);
+      expect(resolved).toEqual(expected.map((_, call) => call));
+      expect(await db.read(look)).toEqual(model);
     });
 
     test('[DB7] a statement takes ten thousand values', async () => {

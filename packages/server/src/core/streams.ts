@@ -85,7 +85,9 @@ export async function commit<T>(log: Log, streams: StreamId[] | ((q: Query) => P
       result = await log.db.write(
         wanted,
         async (q) => {
+          // Anew, because works may be run again.
           parts.clear();
+          moved = false;
           const now = log.now();
           for (const stream of wanted) parts.set(stream, await advance(q, stream, stream === append ? now : undefined));
           if (typeof streams === 'function' && !same(wanted, inOrder(await streams(q)))) {

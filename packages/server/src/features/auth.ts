@@ -328,7 +328,7 @@ async function createUser(context: Context, given: NewUser): Promise<Result<'aut
   const own = userStream(userId);
   // Everybody's place for announcements is one of many; found before, so that only the new person's stream is locked.
   const announcements = await context.read(announcementsId);
-  return context.commit([], async (c) => {
+  const opened = await context.commit([], async (c) => {
     if (given.handle !== undefined && (await handleExists(c.q, given.handle))) throw new RequestError('handle_taken');
     if (given.invite) await useInvite(c, given.invite);
     await c.begin(own);
@@ -358,10 +358,11 @@ async function createUser(context: Context, given: NewUser): Promise<Result<'aut
       .executeTakeFirst();
     if (!written) throw new RequestError('handle_taken');
     await enterAnnouncements(c, announcements, userId);
-    const opened = await openSession(context, c, userId, 'registration', given.device);
+    const first = await openSession(context, c, userId, 'registration', given.device);
     await context.audit(c, 'account.made', { actor: userId, detail: { guest: row.guest === 1, operator: row.operator === 1, invited: given.invite !== undefined } });
-    return opened;
+    return first;
   });
+  return tellSignedIn(context, opened);
 }
 
 /** How somebody came to a session. */
@@ -400,12 +401,13 @@ async function signIn(
 ): Promise<Result<'auth.login'>> {
   const own = userStream(userId);
   const sessionId = newId();
-  return context.commit([own], async (c) => {
+  const opened = await context.commit([own], async (c) => {
     const user = await c.q.selectFrom('users').select(['disabled_at', 'deleted_at']).where('id', '=', userId).executeTakeFirstOrThrow();
     if (user.disabled_at !== null || user.deleted_at !== null) throw new RequestError('wrong_credentials');
     await prove?.(c, sessionId);
     return openSession(context, c, userId, how, device, sessionId);
   });
+  return tellSignedIn(context, opened);
 }
 
 /** A new session and its token. The oldest goes when there are too many. */
@@ -431,8 +433,14 @@ async function openSession(context: Context, c: Commit, userId: string, how: Sig
   c.put(own, toSession(row));
   if (user.version === row.version) c.put(own, user);
   await context.audit(c, 'session.made', { actor: userId, detail: { sessionId: row.id, by: how } });
-  context.effects.push({ do: 'signed-in', identity: { userId, sessionId: row.id }, token });
   return { user, sessionId: row.id, token };
+}
+
+/** After the commit: in it, it could be of a session that was rolled back, because the work was run again. */
+function tellSignedIn<T extends Result<'auth.login'>>(context: Context, opened: T): T {
+  const { user, sessionId, token } = opened;
+  context.effects.push({ do: 'signed-in', identity: { userId: user.id, sessionId }, token: token! });
+  return opened;
 }
 
 async function useInvite(c: Commit, invite: Invited): Promise<void> {

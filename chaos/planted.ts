@@ -6,8 +6,8 @@ export const planted: Mutation[] = [
   {
     mistake: 'a push before the commit',
     changes: [
-      { file: 'core/streams.ts', from: '    log.publish(publications(parts));\n    return result;', to: '    return result;' },
-      { file: 'core/streams.ts', from: '        await giveBack(q, parts);\n', to: '        await giveBack(q, parts);\n        log.publish(publications(parts));\n' },
+      // Each is told while the others of its commit are still being written.
+      { file: 'db/sqlite.ts', from: '          settle.push(() => job.resolve(append.done(place)));', to: '          job.resolve(append.done(place));\n          await undefined;' },
     ],
     check: { test: 'core.test.ts', name: 'CR8' },
     says: /FAIL .*\[CR8\][^]*AssertionError/,

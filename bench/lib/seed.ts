@@ -88,7 +88,8 @@ export class Seed {
   }
 
   close(): void {
-    this.#db.exec('commit; analyze');
+    // Not analysed: no server does it to its own, and with samples of the values SQLite prepares some statements anew for each of them.
+    this.#db.exec('commit');
     this.#db.close();
   }
 

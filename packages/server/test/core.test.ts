@@ -13,7 +13,7 @@ import { type Fault, startCore } from '../src/core/local-core.ts';
 import { openCore } from '../src/core/open.ts';
 import type { Database } from '../src/db/db.ts';
 import { openDatabase } from '../src/db/open.ts';
-import { from, runScript } from './crash-child.ts';
+import { from, randomFrom, runScript } from './crash-child.ts';
 import { createTestDatabase } from './postgres.ts';
 
 // The seam between the gateway and the core, without a gateway: frames go in, answers and publications come out.
@@ -208,6 +208,77 @@ const runningAgain = (db: Database): Database => ({
   },
   scrub: () => db.scrub(),
   close: () => db.close(),
+});
+
+/** What can be said in values is not: every work is run. */
+const runningAll = (db: Database): Database => ({ read: (work) => db.read(work), write: (keys, work) => db.write(keys, work), scrub: () => db.scrub(), close: () => db.close() });
+
+test('[DB31] messages that need no work of their own come out as their works would, whoever sends them and however often', { timeout: 60_000 }, async () => {
+  const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 1_000_000_000);
+  console.info(`messages without works: FUZZ_SEED=${seed}`);
+  const [values, works] = await Promise.all([(db: Database) => db, runningAll].map((between) => Host.over(configIn(folder()), between).then((host) => sayAtRandom(host, seed))));
+  expect(values).toEqual(works);
+});
+
+/** Bursts of messages, among them repeated, reused, withdrawn and refused ones, and between them what changes who may write. */
+async function sayAtRandom(host: Host, seed: number): Promise<unknown> {
+  const random = randomFrom(seed);
+  const one = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
+  const [anna, bert, cleo] = [await host.guest('Anna'), await host.guest('Bert'), await host.guest('Cleo')];
+  const { conversation: club } = await host.result(anna, 'conversation.create', { title: 'Club', memberIds: [] });
+  const { conversation: own } = await host.result(anna, 'conversation.direct', { userId: anna.id });
+  await host.result(anna, 'friend.request', { userId: bert.id });
+  await host.result(bert, 'friend.accept', { userId: anna.id });
+  const { conversation: pair } = await host.result(anna, 'conversation.direct', { userId: bert.id });
+  await host.result(anna, 'member.add', { conversationId: club.id, userIds: [bert.id] });
+  const places = [club.id, club.id, pair.id, pair.id, own.id, anna.id];
+  let fresh = 0;
+  // Whether an answer or the push of another comes first is up to how they share commits.
+  const answers: Answer[] = [];
+  for (let burst = 0; burst < 40; burst += 1) {
+    const sends = Array.from({ length: Math.floor(random() * 12) }, () => {
+      const clientId = `client-id-${random() < 0.3 ? Math.floor(random() * 20) : (fresh += 1)}`;
+      const params = { conversationId: one(places), clientId, type: 'text', text: one(['hello', 'other', 'https://one.test/', ' ']) };
+      const who = one([anna, anna, bert, bert, cleo]);
+      if (random() < 0.2) return host.ask(who, 'message.withdraw', { conversationId: params.conversationId, clientId });
+      return host.ask(who, 'message.send', random() < 0.1 ? { ...params, type: 'emoji', text: '👋' } : params);
+    });
+    if (burst % 4 === 3)
+      sends.push(
+        one([
+          () => host.ask(anna, 'member.remove', { conversationId: club.id, userId: bert.id }),
+          () => host.ask(anna, 'member.add', { conversationId: club.id, userIds: [bert.id] }),
+          () => host.ask(bert, 'friend.block', { userId: anna.id }),
+          () => host.ask(bert, 'friend.unblock', { userId: anna.id }),
+        ])(),
+      );
+    answers.push(...(await Promise.all(sends)));
+  }
+  const { messages } = await host.result(anna, 'message.history', { conversationId: club.id });
+  expect(messages.length).toBeGreaterThan(10);
+  await host.core.close();
+  return named({ answers, publications: host.publications });
+}
+
+test('[DB32] a message that fails although nothing spoke against it takes none of its neighbours with it', async () => {
+  const data = folder();
+  const host = await opened(configIn(data), 'direct');
+  const anna = await host.guest('Anna');
+  const { conversation } = await host.result(anna, 'conversation.create', { title: 'Club', memberIds: [] });
+  const file = new DatabaseSync(path.join(data, 'kith.db'), { timeout: 5_000 });
+  file.exec(`create trigger dies before insert on messages when new.text = 'dies' begin select raise(abort, 'on purpose'); end`);
+  file.close();
+  const texts = ['one', 'two', 'dies', 'three', 'dies', 'four'];
+  const answers = await Promise.all(texts.map((text, at) => host.ask(anna, 'message.send', { conversationId: conversation.id, clientId: `client-id-${at}`, type: 'text', text })));
+  expect(answers.map(({ error }) => error)).toEqual(texts.map((text) => (text === 'dies' ? 'internal' : undefined)));
+  const { messages } = await host.result(anna, 'message.history', { conversationId: conversation.id });
+  const said = messages.filter(({ type }) => type === 'text');
+  expect(said.map(({ text, seq }) => [text, seq - said[0]!.seq])).toEqual([
+    ['one', 0],
+    ['two', 1],
+    ['three', 2],
+    ['four', 3],
+  ]);
 });
 
 /** A little of everything that crosses the seam, with what differs by nature replaced by its place of first appearance. */

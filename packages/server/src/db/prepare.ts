@@ -58,8 +58,9 @@ export function prepare<P extends object, R>(
       const engine = direct.get(q);
       return (engine ? engine.all(statement(q, given)) : await build(q, given).execute()) as R[];
     },
-    /** For an engine without a direct way that runs it within a statement of its own. In the words of that engine, so not the one above. */
+    /** For an engine that runs it itself. One without a direct way has words of its own, so not the one above. */
     statement(q, given) {
+      if (direct.has(q)) return statement(q, given);
       apart ??= compile(q, given, build);
       return { of: apart, parameters: valuesOf(apart, given as Given) };
     },

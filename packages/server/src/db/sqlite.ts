@@ -4,10 +4,11 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import { RequestError } from '@kith/protocol';
 import { Kysely, SqliteDialect } from 'kysely';
 import { type Look, lookAtAll, noteCleanStop, takeCleanStop } from './clean-stop.ts';
-import { CommitUnknown, DataMoved, type Database, DatabaseError, type Query } from './db.ts';
+import { type Append, CommitUnknown, DataMoved, type Database, DatabaseError, type Query } from './db.ts';
 import { migrate } from './migrate.ts';
 import { type Direct, type Prepared, type Statement, runDirectly } from './prepare.ts';
 import type { Schema } from './schema.ts';
+import { Appends } from './sqlite-append.ts';
 
 /** Writes that share one fsync, at most; and the milliseconds after which a batch is closed. */
 const batchSize = 2_048;
@@ -33,6 +34,8 @@ const SQLITE_FULL = 13;
 
 interface Job {
   work: (q: Query) => Promise<unknown>;
+  /** The same in values. */
+  append: Append<unknown> | undefined;
   resolve: (value: unknown) => void;
   reject: (error: unknown) => void;
 }
@@ -40,8 +43,8 @@ interface Job {
 /**
  * SQLite in WAL mode with `synchronous=FULL`: when a commit returns, it survives a power cut.
  *
- * Two connections: one writes, one reads only what is committed. Writes that are waiting share one transaction, each in
- * a savepoint of its own (group commit): one fsync for all, and a failed one takes nobody with it.
+ * Two connections: one writes, one reads only what is committed. Writes that are waiting share one transaction (group commit): one
+ * fsync for all, and a failed one takes nobody with it, for each is in a savepoint of its own, but for messages that cannot fail.
  *
  * @param dir  Data directory; made if missing. One process at a time.
  * @param from  Bytes of a file that is looked at only after it is opened, if it is as a clean stop left it.
@@ -160,6 +163,7 @@ const sizeOf = (file: string): number => fs.statSync(file, { throwIfNoEntry: fal
 interface Held {
   file: DatabaseSync;
   q: Query;
+  direct: Direct;
   begin: StatementSync;
   rollback: StatementSync;
   close: () => Promise<void>;
@@ -173,10 +177,12 @@ async function hold(file: DatabaseSync, query: Query, begin: string): Promise<He
     return over.promise;
   });
   const q = await held.promise;
-  runDirectly(q, directly(file));
+  const direct = directly(file);
+  runDirectly(q, direct);
   return {
     file,
     q,
+    direct,
     begin: file.prepare(begin),
     rollback: file.prepare('rollback'),
     async close() {
@@ -195,6 +201,7 @@ class SqliteDatabase implements Database {
   readonly #release: StatementSync;
   readonly #commit: StatementSync;
   readonly #foreign: Foreign;
+  readonly #appends: Appends;
   readonly #writes: Job[] = [];
   #writing: Promise<void> | undefined;
   /** Who waits for the log to be emptied. */
@@ -218,6 +225,7 @@ class SqliteDatabase implements Database {
     this.#release = writer.file.prepare('release job');
     this.#commit = writer.file.prepare('commit');
     this.#foreign = new Foreign(writer.file);
+    this.#appends = new Appends(writer.file, writer.q, writer.direct);
     this.#noteClosed = noteClosed;
     this.#look = look;
     void look?.found.then((found) => {
@@ -228,11 +236,11 @@ class SqliteDatabase implements Database {
   }
 
   read<T>(work: (q: Query) => Promise<T>): Promise<T> {
-    return this.#enqueue(work, this.#reads, () => (this.#reading ??= this.#runReads()));
+    return this.#enqueue(work, undefined, this.#reads, () => (this.#reading ??= this.#runReads()));
   }
 
-  write<T>(_keys: readonly string[], work: (q: Query) => Promise<T>): Promise<T> {
-    return this.#enqueue(work, this.#writes, () => (this.#writing ??= this.#runWrites()));
+  write<T>(_keys: readonly string[], work: (q: Query) => Promise<T>, append?: Append<T>): Promise<T> {
+    return this.#enqueue(work, append, this.#writes, () => (this.#writing ??= this.#runWrites()));
   }
 
   scrub(): Promise<boolean> {
@@ -255,10 +263,10 @@ class SqliteDatabase implements Database {
     }
   }
 
-  #enqueue<T>(work: (q: Query) => Promise<T>, queue: Job[], run: () => Promise<void>): Promise<T> {
+  #enqueue<T>(work: (q: Query) => Promise<T>, append: Append<T> | undefined, queue: Job[], run: () => Promise<void>): Promise<T> {
     if (this.#closed) return Promise.reject(new Error('the database is closed'));
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    queue.push({ work, resolve, reject });
+    queue.push({ work, append, resolve, reject });
     void run();
     return promise as Promise<T>;
   }
@@ -304,6 +312,12 @@ class SqliteDatabase implements Database {
       do {
         const job = this.#writes[taken.length]!;
         taken.push(job);
+        const { append } = job;
+        const place = append && this.#appends.run(append);
+        if (place) {
+          settle.push(() => job.resolve(append.done(place)));
+          continue;
+        }
         this.#savepoint.run();
         try {
           const value = await job.work(q);
@@ -318,6 +332,11 @@ class SqliteDatabase implements Database {
       } while (taken.length < this.#writes.length && taken.length < batchSize && performance.now() < closeAt);
     } catch (error) {
       this.#rollback();
+      // A message failed although nothing spoke against it: all once more as works, of which only that one fails then.
+      if (taken.at(-1)?.append && errcode(error) !== SQLITE_FULL) {
+        for (const job of taken) job.append = undefined;
+        return;
+      }
       if (error instanceof DataMoved) this.#broken = error;
       // None taken: it is the file that fails, and would for each of them.
       const failed = this.#writes.splice(0, taken.length === 0 ? Infinity : taken.length);

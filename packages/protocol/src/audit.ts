@@ -28,6 +28,7 @@ export const auditEvents = [
   'password.reset',
   'password.reset-begun',
   'policy.broken',
+  'report.read',
   'report.settled',
   'retention.changed',
   'secrets.rotated',

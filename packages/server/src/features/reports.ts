@@ -36,8 +36,8 @@ export const reports: Handlers<'report.send' | 'report.waiting' | 'admin.reports
 
   'report.waiting': (context) => context.read(async (q) => ({ open: await openReports(q) })),
 
-  'admin.reports': (context, { settled = false, before, limit = limits.reportsPage }) =>
-    context.read(async (q) => {
+  async 'admin.reports'(context, { settled = false, before, limit = limits.reportsPage }) {
+    const answer = await context.read(async (q) => {
       const rows = await q
         .selectFrom('reports')
         .selectAll()
@@ -47,7 +47,13 @@ export const reports: Handlers<'report.send' | 'report.waiting' | 'admin.reports
         .limit(limit + 1)
         .execute();
       return { reports: await toReports(q, rows.slice(0, limit)), more: rows.length > limit, open: await openReports(q) };
-    }),
+    });
+    // What people said among themselves: whoever reads it leaves a trace.
+    const read = answer.reports.map(({ id }) => id).join(' ');
+    const now = context.now();
+    if (read !== '') await context.services.db.write([], (q) => context.audit({ q, now }, 'report.read', { detail: { reports: read } }));
+    return answer;
+  },
 
   async 'admin.settle'(context, { reportId }) {
     const settled = await context.services.db.write([], async (q) => {

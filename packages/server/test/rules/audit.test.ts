@@ -103,6 +103,14 @@ const acts: Record<string, Act> = {
     await anna.call('message.delete', { messageId });
     return [told('message.deleted', anna.id, bert.id, { conversationId, messageId })];
   },
+  async 'reading and settling what people reported'(place) {
+    const operator = await place.operator();
+    const { anna, bert, conversationId } = await place.group();
+    await anna.call('report.send', { conversationId, userId: bert.id, reason: 'abuse', note: 'canary note' });
+    const { id } = (await operator.call('admin.reports', { limit: 1 })).reports[0]!;
+    await operator.call('admin.settle', { reportId: id });
+    return [told('report.read', operator.id, null, { reports: id }), told('report.settled', operator.id, bert.id, { report: id })];
+  },
   async 'inviting, disabling and enabling as the operator'(place) {
     const [operator, anna] = [await place.operator(), await place.person('canary')];
     await operator.call('admin.invite', { uses: 3, hours: 5 });

@@ -75,6 +75,11 @@ const scenes: Record<string, (stage: Stage) => Promise<unknown>> = {
   'chat-room': ({ chat }) => chat('Lobby'),
   'chat-announcements': ({ chat }) => chat('3 点备份'),
   'chat-request': ({ chat }) => chat('Trail half'),
+  report: async ({ page, chat }) => {
+    await chat('Trail half');
+    await page.locator('.stranger button').last().click();
+    await page.getByRole('dialog').waitFor();
+  },
   'chat-menu': async ({ page, chat }) => {
     await chat('Noor');
     await page.locator('.msg.own .bub').last().click({ button: 'right' });
@@ -191,6 +196,7 @@ const scenes: Record<string, (stage: Stage) => Promise<unknown>> = {
   'settings-devices': ({ page }) => page.goto('/settings/devices'),
   'settings-appearance': ({ page }) => page.goto('/settings/appearance'),
   'settings-site': ({ page }) => page.goto('/settings/site'),
+  'settings-reports': ({ page }) => page.goto('/settings/reports'),
 };
 
 const data = path.join(await mkdtemp(path.join(tmpdir(), 'kith-pictures-')), 'demo');

@@ -327,6 +327,28 @@ describe.skipIf(missing)('several nodes', () => {
     expect((await a.call('room.online', { conversationId: lobby })).users.map(({ id }) => id)).toEqual([ann.id]);
   });
 
+  test('[SE2] who hides is gone on every node, and hears of nobody on any, and [SE1] nobody types for who hides that', async () => {
+    const [a, b, c] = await connectAll();
+    await a.call('presence.watch', { userIds: [bob.id, cara.id] });
+    await b.call('presence.watch', { userIds: [ann.id, cara.id] });
+    // Each at another node than the one where they are connected.
+    await nodes[2].server.call('settings.update', { presence: 'nobody', typing: false }, bob.token);
+    await b.push(({ entities }) => entities.some((entity) => entity.kind === 'settings'));
+    expect((await a.signal(({ signal, data }) => signal === 'presence' && data.userId === bob.id)).data).toMatchObject({ online: false, lastSeenAt: null });
+    const { id, stream } = await group('Quiet');
+    const { version } = await say(a, id, 'hello');
+    for (const client of [b, c]) await hears(client, stream, version);
+    const before = b.frames.length;
+    await c.call('typing.set', { conversationId: id });
+    await a.signal(({ signal }) => signal === 'typing');
+    await c.close();
+    await hearsOf(a, cara, false);
+    // Later than all that, by the same way.
+    await hears(b, stream, (await say(a, id, 'and on')).version);
+    expect(b.frames.slice(before).filter((frame) => 'signal' in frame)).toEqual([]);
+    await nodes[2].server.call('settings.update', { presence: 'everyone', typing: true }, bob.token);
+  });
+
   test('[PU13] another device of the person counts as connected, whichever node it is at', async () => {
     for (const { server } of nodes) await server.running.core.beat();
     const check = async () => (await nodes[0].server.call('push.check', {}, cara.token)).otherDeviceActive;

@@ -163,62 +163,60 @@ describe.each(['sqlite', 'postgres'] as const)('on %s', (engine) => {
   });
 
   /** Those who act, each in a session of their own, which a test may spoil. */
-  const acting = roles.filter((role) => role !== 'nobody' && !gone.includes(role));
+  const acting = roles.filter((role) => (engine === 'sqlite' ? role !== 'nobody' && !gone.includes(role) : role === 'member' || role === 'operator'));
   const methodNames = (Object.keys(methods) as MethodName[]).filter((method) => method !== 'hello');
 
-  // Who is asked whether somebody may is the same on both databases; the rows above look at what is read for it.
-  if (engine === 'sqlite') {
-    test('[PM4] with a session that is over, however it came to its end, every method and every route answers as to nobody', async () => {
-      const ends: Record<string, (person: Person) => Promise<unknown>> = {
-        'unused for too long': ({ sessionId }) => rows.run('update sessions set used_at = 1 where id = ?', sessionId),
-        'too old': ({ sessionId }) => rows.run('update sessions set created_at = 1 where id = ?', sessionId),
-        'ended from another device': async (person) => (await again(person)).ask('session.revoke', { sessionId: person.sessionId }),
-        'ended by another password': async (person) => (await again(person)).ask('user.changePassword', { password, newPassword: 'another good one' }),
-      };
-      const wrong: string[] = [];
-      const stage = await cast.stage('conversation', 'group', 'member');
-      for (const [how, end] of Object.entries(ends)) {
-        const person = await server.register(`over${Object.keys(ends).indexOf(how)}${engine}`.toLowerCase(), { password });
-        const actor: Person = { ...person, handle: person.handle!, ask: (method, params) => server.call(method, params, person.token) };
-        const { conversation } = await actor.ask('conversation.create', { title: 'Mine', memberIds: [] });
-        const live = await server.connect(actor);
-        await end(actor);
-        const own = { ...stage, actor, conversationId: conversation.id };
-        const answers = await Promise.all(methodNames.map(async (method) => [method, await server.post(method, rowOf(method).params(own), { token: actor.token })] as const));
-        for (const [method, answer] of answers) if (answer.error !== 'unauthenticated') wrong.push(`${method}, ${how}: ${answer.error ?? 'ok'}`);
-        for (const [name, row] of Object.entries(routes)) {
-          if (row === 'methods' || row.kind === 'nothing') continue;
-          const { url, headers = {}, body } = row.request(own);
-          const given = { headers: { ...headers, authorization: `Bearer ${actor.token}` }, ...(body !== undefined && { body }) };
-          const { status } = await server.http(name.split(' ')[0]!, url, given);
-          if (status !== row.nobody) wrong.push(`${name}, ${how}: ${status}`);
-        }
-        await expect(server.connect(actor), how).rejects.toThrow();
-        live.terminate();
+  test('[PM4] with a session that is over, however it came to its end, every method and every route answers as to nobody', async () => {
+    const ends: Record<string, (person: Person) => Promise<unknown>> = {
+      'unused for too long': ({ sessionId }) => rows.run('update sessions set used_at = 1 where id = ?', sessionId),
+      'too old': ({ sessionId }) => rows.run('update sessions set created_at = 1 where id = ?', sessionId),
+      'ended from another device': async (person) => (await again(person)).ask('session.revoke', { sessionId: person.sessionId }),
+      'ended by another password': async (person) => (await again(person)).ask('user.changePassword', { password, newPassword: 'another good one' }),
+    };
+    const wrong: string[] = [];
+    const stage = await cast.stage('conversation', 'group', 'member');
+    // That they end is the same on both databases.
+    for (const [how, end] of Object.entries(ends).slice(0, engine === 'sqlite' ? undefined : 1)) {
+      const person = await server.register(`over${Object.keys(ends).indexOf(how)}${engine}`.toLowerCase(), { password });
+      const actor: Person = { ...person, handle: person.handle!, ask: (method, params) => server.call(method, params, person.token) };
+      const { conversation } = await actor.ask('conversation.create', { title: 'Mine', memberIds: [] });
+      const live = await server.connect(actor);
+      await end(actor);
+      const own = { ...stage, actor, conversationId: conversation.id };
+      const answers = await Promise.all(methodNames.map(async (method) => [method, await server.post(method, rowOf(method).params(own), { token: actor.token })] as const));
+      for (const [method, answer] of answers) if (answer.error !== 'unauthenticated') wrong.push(`${method}, ${how}: ${answer.error ?? 'ok'}`);
+      for (const [name, row] of Object.entries(routes)) {
+        if (row === 'methods' || row.kind === 'nothing') continue;
+        const { url, headers = {}, body } = row.request(own);
+        const given = { headers: { ...headers, authorization: `Bearer ${actor.token}` }, ...(body !== undefined && { body }) };
+        const { status } = await server.http(name.split(' ')[0]!, url, given);
+        if (status !== row.nobody) wrong.push(`${name}, ${how}: ${status}`);
       }
-      expect(wrong).toEqual([]);
-    });
+      await expect(server.connect(actor)).rejects.toMatchObject({ code: 'unauthenticated' });
+      live.terminate();
+    }
+    expect(wrong).toEqual([]);
+  });
 
-    test('[PM5] who showed long ago who they are is asked once more for what is sensitive and theirs to do; who may not is answered as ever', async () => {
-      const wrong: string[] = [];
-      for (const role of acting) {
-        const actor = await cast.actor(role);
-        await rows.run('update sessions set confirmed_at = 1 where id = ?', actor.sessionId);
-        const stage = await cast.stage('person', 'anna', role);
-        const before = await stored();
-        for (const method of methodNames.filter((one) => methods[one].sensitive)) {
-          // A guest has nothing to show, and is not asked.
-          const expected = methods[method].access === 'operator' && role !== 'operator' ? 'forbidden' : role === 'guest' ? undefined : 'confirm_required';
-          if (expected === undefined && method === 'user.delete') continue;
-          const { error } = await server.post(method, rowOf(method).params(stage), { token: actor.token });
-          if (expected === undefined ? error === 'confirm_required' : error !== expected) wrong.push(`${method}, ${role}: ${error ?? 'ok'}, not ${expected ?? 'its own answer'}`);
-        }
-        expect(await stored(), 'nothing has happened').toEqual(before);
-        await rows.run('update sessions set confirmed_at = ? where id = ?', Date.now(), actor.sessionId);
+  test('[PM5] who showed long ago who they are is asked once more for what is sensitive and theirs to do; who may not is answered as ever', async () => {
+    const wrong: string[] = [];
+    for (const role of acting) {
+      const actor = await cast.actor(role);
+      await rows.run('update sessions set confirmed_at = 1 where id = ?', actor.sessionId);
+      const stage = await cast.stage('person', 'anna', role);
+      const before = await stored();
+      for (const method of methodNames.filter((one) => methods[one].sensitive)) {
+        // A guest has nothing to show, and is not asked.
+        const expected = methods[method].access === 'operator' && role !== 'operator' ? 'forbidden' : role === 'guest' ? undefined : 'confirm_required';
+        if (expected === undefined && method === 'user.delete') continue;
+        const { error } = await server.post(method, rowOf(method).params(stage), { token: actor.token });
+        if (expected === undefined ? error === 'confirm_required' : error !== expected) wrong.push(`${method}, ${role}: ${error ?? 'ok'}, not ${expected ?? 'its own answer'}`);
       }
-      expect(wrong).toEqual([]);
-    });
-  }
+      expect(await stored(), 'nothing has happened').toEqual(before);
+      await rows.run('update sessions set confirmed_at = ? where id = ?', Date.now(), actor.sessionId);
+    }
+    expect(wrong).toEqual([]);
+  });
 
   test('[PM2] every route of HTTP has a row, and every row a route', () => {
     const without = server.running.routes.filter((route) => !Object.hasOwn(routes, route)).map((route) => `${route} has no row in packages/server/test/routes.ts`);

@@ -16,6 +16,7 @@ const everyMs = 2_000;
 export function openExports({ core, blobs, clock, log, now = Date.now }: { core: Core; blobs: Blobs; clock: Clock; log: Log; now?: () => number }): { close(): Promise<void> } {
   let running: Promise<void> | undefined;
   let closed = false;
+  let away = false;
 
   const next = async (): Promise<void> => {
     const job = await core.nextExport();
@@ -75,7 +76,17 @@ export function openExports({ core, blobs, clock, log, now = Date.now }: { core:
 
   const timer = clock.every(everyMs, () => {
     running ??= next()
-      .catch((error: unknown) => log.error({ err: error }, 'copies of accounts could not be made'))
+      .then(
+        () => {
+          if (away) log.info('copies of accounts are made again');
+          away = false;
+        },
+        (error: unknown) => {
+          // It is looked every other second: once is enough for as long as the database is away.
+          if (!away) log.warn({ err: error }, 'copies of accounts are not made for now');
+          away = true;
+        },
+      )
       .finally(() => (running = undefined));
   });
 

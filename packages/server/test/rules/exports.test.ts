@@ -2,9 +2,11 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
-import type { Message } from '@kith/protocol';
-import { afterAll, describe, expect, test, vi } from 'vitest';
-import { coreWith } from '../harness.ts';
+import { type Message, RequestError } from '@kith/protocol';
+import { pino } from 'pino';
+import { afterAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import type { Core } from '../../src/core/core.ts';
+import { coreWith, startTestServer } from '../harness.ts';
 import { ManualClock } from '../manual-clock.ts';
 import { photo } from '../pictures.ts';
 import { type Someone, clientId, engines, password, unique, usePlace } from './place.ts';
@@ -167,4 +169,32 @@ describe.each(engines)('copies of accounts on %s', (engine) => {
     await expect(anna.call('message.send', { conversationId, clientId: clientId(), type: 'file', text: '', fileId })).rejects.toMatchObject({ code: 'incomplete' });
     await made(anna);
   });
+});
+
+test('[OP20] a database that is away is told once, as a warning, and once when it is back; then copies are made', async () => {
+  const clock = new ManualClock();
+  let asked = 0;
+  let away = false;
+  const lines: { level: string; msg: string }[] = [];
+  const log = pino({ formatters: { level: (label) => ({ level: label }) } }, { write: (line) => void lines.push(JSON.parse(line) as { level: string; msg: string }) });
+  const wrapCore = (core: Core): Core =>
+    coreWith(core, {
+      async nextExport() {
+        asked += 1;
+        if (away) throw new RequestError('busy');
+        return core.nextExport();
+      },
+    });
+  const server = await startTestServer({ engine: 'sqlite-direct', clock, log, wrapCore });
+  onTestFinished(() => server.close());
+  const rounds = async (count: number): Promise<void> => {
+    for (const until = asked + count; asked < until;) await clock.pass(2_000);
+  };
+  const told = (): string[] => lines.filter(({ msg }) => msg.includes('copies of accounts')).map(({ level, msg }) => `${level}: ${msg}`);
+  away = true;
+  await rounds(4);
+  expect(told()).toEqual(['warn: copies of accounts are not made for now']);
+  away = false;
+  await rounds(3);
+  expect(told()).toEqual(['warn: copies of accounts are not made for now', 'info: copies of accounts are made again']);
 });

@@ -168,22 +168,22 @@ async function openPair(open: (which: Which, standbyOf?: string) => Promise<Test
     database,
     primary: () => primary.url,
     async failOver() {
-      const next = await join();
+      const next = pausedProcesses.length > 0 ? standby! : await join();
       for (const pid of await processesOf(primary.url)) process.kill(pid, 'SIGKILL');
       await primary.close();
+      goOn();
       await ask(next.url, 'select pg_promote(true, 60)');
       which = which === 0 ? 1 : 0;
       [primary, standby] = [next, undefined];
       lead(which);
     },
     async pauseStandby(on) {
-      const { url } = await join();
-      for (const pid of pausedProcesses.splice(0)) process.kill(pid, 'SIGCONT');
-      if (on) pausedProcesses.push(...(await processesOf(url)));
+      if (!on) return goOn();
+      pausedProcesses.push(...(await processesOf((await join()).url)));
       for (const pid of pausedProcesses) process.kill(pid, 'SIGSTOP');
     },
     async close() {
-      for (const pid of pausedProcesses.splice(0)) process.kill(pid, 'SIGCONT');
+      goOn();
       await standby?.close();
       await primary.close();
     },
@@ -192,6 +192,11 @@ async function openPair(open: (which: Which, standbyOf?: string) => Promise<Test
 
 /** Of the one standby there is. */
 const pausedProcesses: number[] = [];
+
+/** Its sender to the primary may be gone by now, and the others with it. */
+function goOn(): void {
+  for (const pid of pausedProcesses.splice(0)) if (fs.existsSync(`/proc/${pid}`)) process.kill(pid, 'SIGCONT');
+}
 
 /** From here on nothing is committed that the standby has not. */
 async function confirmTogether(url: string): Promise<void> {

@@ -188,7 +188,14 @@ test('[OP20] a database that is away is told once, as a warning, and once when i
   const server = await startTestServer({ engine: 'sqlite-direct', clock, log, wrapCore });
   onTestFinished(() => server.close());
   const rounds = async (count: number): Promise<void> => {
-    for (const until = asked + count; asked < until;) await clock.pass(2_000);
+    const until = asked + count;
+    await vi.waitUntil(
+      async () => {
+        await clock.pass(2_000);
+        return asked >= until;
+      },
+      { timeout: 20_000, interval: 5 },
+    );
   };
   const told = (): string[] => lines.filter(({ msg }) => msg.includes('copies of accounts')).map(({ level, msg }) => `${level}: ${msg}`);
   away = true;

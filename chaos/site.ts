@@ -169,7 +169,7 @@ async function openPair(open: (which: Which, standbyOf?: string) => Promise<Test
     primary: () => primary.url,
     async failOver() {
       const next = pausedProcesses.length > 0 ? standby! : await join();
-      for (const pid of await processesOf(primary.url)) process.kill(pid, 'SIGKILL');
+      for (const pid of await processesOf(primary.url)) signal(pid, 'SIGKILL');
       await primary.close();
       goOn();
       await ask(next.url, 'select pg_promote(true, 60)');
@@ -180,7 +180,7 @@ async function openPair(open: (which: Which, standbyOf?: string) => Promise<Test
     async pauseStandby(on) {
       if (!on) return goOn();
       pausedProcesses.push(...(await processesOf((await join()).url)));
-      for (const pid of pausedProcesses) process.kill(pid, 'SIGSTOP');
+      for (const pid of pausedProcesses) signal(pid, 'SIGSTOP');
     },
     async close() {
       goOn();
@@ -193,9 +193,17 @@ async function openPair(open: (which: Which, standbyOf?: string) => Promise<Test
 /** Of the one standby there is. */
 const pausedProcesses: number[] = [];
 
-/** Its sender to the primary may be gone by now, and the others with it. */
 function goOn(): void {
-  for (const pid of pausedProcesses.splice(0)) if (fs.existsSync(`/proc/${pid}`)) process.kill(pid, 'SIGCONT');
+  for (const pid of pausedProcesses.splice(0)) signal(pid, 'SIGCONT');
+}
+
+/** Who answered when it was asked for the processes may be gone before its turn comes. */
+function signal(pid: number, name: NodeJS.Signals): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 /** From here on nothing is committed that the standby has not. */

@@ -83,12 +83,12 @@ describe('messages on PostgreSQL', () => {
     expect((await stored(conversationId)).length).toBe(203);
   });
 
-  test('[DB61] who is removed at another node while they send gets nothing in after it', async () => {
+  test('[DB61] who is removed at another node while they send gets nothing in after it', { timeout: 60_000 }, async () => {
     for (let round = 0; round < 6; round++) {
       const conversationId = await group(bob, cleo);
       let removed: Promise<unknown> | undefined;
       let refused = 0;
-      for (let turn = 0; turn < 400 && refused === 0; turn++) {
+      for (let turn = 0; refused === 0; turn++) {
         const answers = [bob, bob, cleo].map((who, at) => nodes[0].ask(who, 'message.send', say(conversationId, `${conversationId.slice(-12)}-${turn}-${at}`)));
         if (turn === 3 + round) removed = nodes[1].result(ann, 'member.remove', { conversationId, userId: bob.id });
         const refusals = (await Promise.all(answers)).flatMap(({ error }) => (error === undefined ? [] : [error]));
@@ -111,7 +111,9 @@ describe('messages on PostgreSQL', () => {
     await rows.query('begin');
     await rows.query(`update streams set version = version where id = $1`, [`conversation:${conversationId}`]);
     const waiting = nodes[0].ask(bob, 'message.send', say(conversationId, 'during-0'));
-    await expect.poll(async () => (await rows.query(`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)).rowCount).toBe(1);
+    await expect
+      .poll(async () => (await rows.query(`select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)).rowCount, { timeout: 15_000 })
+      .toBe(1);
     await rows.query(`update members set state = 'left' where conversation_id = $1 and user_id = $2`, [conversationId, bob.id]);
     await rows.query('commit');
     expect((await waiting).error).toBe('not_a_member');
@@ -250,7 +252,10 @@ async function openNode(url: string): Promise<Node> {
   return node;
 }
 
-/** The way to the server, with a count of how often it is asked something and has to answer before the next. */
+/**
+ * The way to the server, with a count of how often it is asked something and has to answer before the next. Transactions that only read do not
+ * count: whoever tells devices by push has some a moment after each message.
+ */
 interface Wire {
   port: number;
   readonly trips: number;
@@ -266,13 +271,18 @@ async function openWire(target: number): Promise<Wire> {
     const far = connect(target, '127.0.0.1');
     let rest = Buffer.alloc(0);
     let begun = false;
+    let reading = false;
     near.on('data', (chunk) => {
       far.write(chunk);
       rest = Buffer.concat([rest, chunk]);
       // The first message has no type.
       for (let head = begun ? 1 : 0; rest.length >= head + 4 && rest.length >= head + rest.readInt32BE(head); head = 1) {
-        if (begun && (rest[0] === typeOf.query || rest[0] === typeOf.sync)) trips++;
-        rest = rest.subarray(head + rest.readInt32BE(head));
+        const end = head + rest.readInt32BE(head);
+        const words = begun && rest[0] === typeOf.query ? rest.toString('latin1', 5, end) : undefined;
+        reading ||= words?.startsWith('start transaction') === true;
+        if (!reading && (words !== undefined || (begun && rest[0] === typeOf.sync))) trips++;
+        if (words !== undefined && /^(?:commit|rollback)/.test(words)) reading = false;
+        rest = rest.subarray(end);
         begun = true;
       }
     });

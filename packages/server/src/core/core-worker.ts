@@ -56,7 +56,7 @@ class WorkerCore implements Core {
     });
   }
 
-  #settle(message: { id: number; value: unknown } | { id: number; failed: string; code?: ErrorCode }): void {
+  #settle(message: { id: number; value: unknown } | { id: number; failed: string; code: ErrorCode | undefined }): void {
     const waiting = this.#waiting.get(message.id);
     this.#waiting.delete(message.id);
     if ('failed' in message) waiting?.reject(message.code ? new RequestError(message.code, { message: message.failed }) : new Error(message.failed));

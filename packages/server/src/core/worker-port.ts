@@ -41,7 +41,7 @@ export type ToGateway =
   | { opened: true }
   | { refused: string }
   | { id: number; value: unknown }
-  | { id: number; failed: string; code?: ErrorCode }
+  | { id: number; failed: string; code: ErrorCode | undefined }
   | { publications: Publication[] }
   | { link: SentLink }
   | { fault: { id: string; method: string; message: string; stack?: string } }

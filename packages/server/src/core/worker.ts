@@ -1,13 +1,16 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { RequestError } from '@kith/protocol';
+import { type ErrorCode, RequestError } from '@kith/protocol';
 import type { Config } from '../config.ts';
-import { DatabaseError } from '../db/db.ts';
+import { CommitUnknown, DatabaseError } from '../db/db.ts';
 import { openDatabase } from '../db/open.ts';
 import type { Core } from './core.ts';
 import { type Fault, startCore } from './local-core.ts';
 import { type ToGateway, type ToWorker, batched } from './worker-port.ts';
 
 // The entry of the core's thread.
+
+/** A commit whose outcome nobody knows is asked for again, as one that did not come to pass. */
+const codeOf = (error: unknown): ErrorCode | undefined => (error instanceof RequestError ? error.code : error instanceof CommitUnknown ? 'busy' : undefined);
 
 async function serve(config: Config): Promise<void> {
   const port = parentPort!;
@@ -35,7 +38,7 @@ async function serve(config: Config): Promise<void> {
         const { id } = message;
         const answered = (core[message.call] as (...args: unknown[]) => Promise<unknown>)(...message.args).then(
           (value) => send({ id, value }),
-          (error: unknown) => send({ id, failed: error instanceof Error ? error.message : String(error), ...(error instanceof RequestError && { code: error.code }) }),
+          (error: unknown) => send({ id, failed: error instanceof Error ? error.message : String(error), code: codeOf(error) }),
         );
         // Nothing but the port keeps this thread alive then. The answer goes first: it is sent at the end of this turn.
         if (message.call === 'close') void answered.then(() => setImmediate(() => port.close()));

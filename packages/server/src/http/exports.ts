@@ -2,6 +2,7 @@ import type { Blobs } from '../blobs/blobs.ts';
 import type { Core, ExportJob, FileToServe } from '../core/core.ts';
 import type { Clock } from '../gateway/clock.ts';
 import type { Log } from '../log.ts';
+import { Outage } from './outage.ts';
 import { tarEnd, tarHeader, tarPadding } from './tar.ts';
 
 /** How often it is looked for one that somebody waits for. */
@@ -16,7 +17,7 @@ const everyMs = 2_000;
 export function openExports({ core, blobs, clock, log, now = Date.now }: { core: Core; blobs: Blobs; clock: Clock; log: Log; now?: () => number }): { close(): Promise<void> } {
   let running: Promise<void> | undefined;
   let closed = false;
-  let away = false;
+  const outage = new Outage(log, 'copies of accounts');
 
   const next = async (): Promise<void> => {
     const job = await core.nextExport();
@@ -75,19 +76,7 @@ export function openExports({ core, blobs, clock, log, now = Date.now }: { core:
   }
 
   const timer = clock.every(everyMs, () => {
-    running ??= next()
-      .then(
-        () => {
-          if (away) log.info('copies of accounts are made again');
-          away = false;
-        },
-        (error: unknown) => {
-          // It is looked every other second: once is enough for as long as the database is away.
-          if (!away) log.warn({ err: error }, 'copies of accounts are not made for now');
-          away = true;
-        },
-      )
-      .finally(() => (running = undefined));
+    running ??= outage.during(next()).finally(() => (running = undefined));
   });
 
   return {

@@ -2,6 +2,7 @@ import type { Core } from '../core/core.ts';
 import type { Clock } from '../gateway/clock.ts';
 import type { Log } from '../log.ts';
 import type { Blobs } from '../blobs/blobs.ts';
+import { Outage } from './outage.ts';
 import { removeFile } from './renditions.ts';
 
 /** How often. So long the bytes of a file may outlive its last message; nobody can read them meanwhile. */
@@ -22,6 +23,9 @@ export function openSweeper({ core, blobs, clock, log, now = Date.now }: { core:
   let running: Promise<void> | undefined;
   let sweeping: Promise<void> | undefined;
   let closed = false;
+  const tidying = new Outage(log, 'what is too old');
+  const files = new Outage(log, 'files that nobody needs');
+  const leftOver = new Outage(log, 'what is left of uploads');
 
   const round = async (): Promise<void> => {
     const ids = await core.unusedFiles();
@@ -39,18 +43,14 @@ export function openSweeper({ core, blobs, clock, log, now = Date.now }: { core:
 
   const timer = clock.every(everyMs, () => {
     // The next minute tries again, from where this one came to.
-    running ??= tidyUp()
-      .catch((error: unknown) => log.error({ err: error }, 'what is too old could not be taken away'))
-      .then(round)
-      .catch((error: unknown) => log.error({ err: error }, 'files could not be swept'))
+    running ??= tidying
+      .during(tidyUp())
+      .then(() => files.during(round()))
       .finally(() => (running = undefined));
   });
 
   const leftovers = clock.every(leftoversEveryMs, () => {
-    sweeping ??= blobs
-      .sweep(now() - leftoversMs)
-      .catch((error: unknown) => log.error({ err: error }, 'what is left of uploads could not be swept'))
-      .finally(() => (sweeping = undefined));
+    sweeping ??= leftOver.during(blobs.sweep(now() - leftoversMs)).finally(() => (sweeping = undefined));
   });
 
   return {

@@ -171,37 +171,44 @@ describe.each(engines)('copies of accounts on %s', (engine) => {
   });
 });
 
-test('[OP20] a database that is away is told once, as a warning, and once when it is back; then copies are made', async () => {
+test.for([
+  ['copies of accounts', 'nextExport', 2_000],
+  ['what is too old', 'tidy', 60_000],
+  ['files that nobody needs', 'unusedFiles', 60_000],
+] as const)('[OP20] a database that is away is told once, as a warning, and once when it is back; what is no answer of its own, each time: %s', async ([what, method, everyMs]) => {
   const clock = new ManualClock();
   let asked = 0;
-  let away = false;
+  let fails: Error | undefined;
   const lines: { level: string; msg: string }[] = [];
   const log = pino({ formatters: { level: (label) => ({ level: label }) } }, { write: (line) => void lines.push(JSON.parse(line) as { level: string; msg: string }) });
   const wrapCore = (core: Core): Core =>
     coreWith(core, {
-      async nextExport() {
+      async [method]() {
         asked += 1;
-        if (away) throw new RequestError('busy');
-        return core.nextExport();
+        if (fails) throw fails;
+        return core[method]();
       },
-    });
+    } as Partial<Core>);
   const server = await startTestServer({ engine: 'sqlite-direct', clock, log, wrapCore });
   onTestFinished(() => server.close());
   const rounds = async (count: number): Promise<void> => {
     const until = asked + count;
     await vi.waitUntil(
       async () => {
-        await clock.pass(2_000);
+        await clock.pass(everyMs);
         return asked >= until;
       },
       { timeout: 20_000, interval: 5 },
     );
   };
-  const told = (): string[] => lines.filter(({ msg }) => msg.includes('copies of accounts')).map(({ level, msg }) => `${level}: ${msg}`);
-  away = true;
+  const told = (): string[] => lines.filter(({ msg }) => msg.startsWith(what)).map(({ level, msg }) => `${level}: ${msg}`);
+  fails = new RequestError('busy');
   await rounds(4);
-  expect(told()).toEqual(['warn: copies of accounts are not made for now']);
-  away = false;
+  expect(told()).toEqual([`warn: ${what}: not for now`]);
+  fails = undefined;
   await rounds(3);
-  expect(told()).toEqual(['warn: copies of accounts are not made for now', 'info: copies of accounts are made again']);
+  expect(told()).toEqual([`warn: ${what}: not for now`, `info: ${what}: again`]);
+  fails = new TypeError('a bug');
+  await rounds(3);
+  expect(told().slice(2, 4)).toEqual([`error: ${what}: failed`, `error: ${what}: failed`]);
 });

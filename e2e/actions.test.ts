@@ -35,6 +35,7 @@ const stored = (one: Someone, text: string): Promise<void> =>
 async function group(): Promise<[Someone, Someone, Someone]> {
   const [mei, lin, tomas] = await Promise.all(['Mei', 'Lin', 'Tomas'].map((name) => site.server.register(undefined, { password, name })));
   const { conversation } = await site.server.call('conversation.create', { title: 'Trip', memberIds: [lin!.id, tomas!.id] }, mei!.token);
+  for (const one of [lin!, tomas!]) await site.server.call('conversation.accept', { conversationId: conversation.id }, one.token);
   const all = await Promise.all([mei!, lin!, tomas!].map((one) => site.enter(one, { path: `/c/${conversation.id}` })));
   await Promise.all(all.map((one) => field(one).waitFor()));
   return all as [Someone, Someone, Someone];

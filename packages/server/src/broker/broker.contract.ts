@@ -181,6 +181,17 @@ export function describeBroker(name: string, start: () => Promise<BrokerUnderTes
       expect(received.slice(6)).toEqual([{ ...push(20), unfollow: ['conversation:two'] }]);
     });
 
+    test('[BK3] the first pushes, too, where it is known what was there before', async () => {
+      const { node: other } = await listening();
+      await broker.follow([topic]);
+      broker.known(topic, 5);
+      broker.publish(push(7));
+      expect(received).toEqual([]);
+      other.publish(push(6));
+      await until(() => received.length === 2);
+      expect(received).toEqual([push(6), push(7)]);
+    });
+
     test('[BK4] what is too large to be carried makes the others compare heads, and what it says about following still holds', async () => {
       const { node: other } = await listening();
       await broker.follow(['user:ann']);

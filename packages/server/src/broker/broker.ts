@@ -22,6 +22,9 @@ export interface Broker {
    */
   follow(topics: Topic[]): Promise<void>;
 
+  /** Who follows this knows already of the version: what comes behind it waits for those in between. */
+  known(topic: Topic, version: number): void;
+
   /** From now on nothing of these is delivered. */
   unfollow(topics: Topic[]): void;
 

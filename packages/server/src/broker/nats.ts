@@ -265,6 +265,10 @@ class NatsBroker implements Broker {
     if (this.#nats && !this.#nats.isClosed()) this.#followed.set(topic, this.#nats.subscribe(subjectOf(topic), { callback }));
   }
 
+  known(topic: Topic, version: number): void {
+    if (this.#followed.has(topic)) this.#order.begin(topic, version);
+  }
+
   unfollow(topics: Topic[]): void {
     for (const topic of topics) {
       const subscription = this.#followed.get(topic);

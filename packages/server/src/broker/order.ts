@@ -44,6 +44,11 @@ export class Order {
     }
   }
 
+  /** Nothing was let through yet, but so much is known from elsewhere: the first one may overtake others, too. */
+  begin(topic: Topic, version: number): void {
+    if (!this.#lines.has(topic)) this.#lines.set(topic, { last: version, waiting: new Map(), timer: undefined });
+  }
+
   /** Nothing of this topic is followed any more. */
   forget(topic: Topic): void {
     const line = this.#lines.get(topic);

@@ -289,6 +289,7 @@ export class Hub {
     // Nobody has told us a version before: nothing says that a push was lost, only that one may have been.
     const lost = lossy || followed.head !== undefined;
     followed.head = head;
+    this.#broker.known(stream, head);
     followed.movedAt = ++this.#moves;
     // A copy: asking the core again may change what is followed.
     for (const follower of [...followed.followers]) {

@@ -200,12 +200,13 @@ describe('what is looked at', () => {
 
   test('[PI22] with no more pictures there is no process, and with the next there is one again', async () => {
     const processes = () => process.getActiveResourcesInfo().filter((name) => name === 'ProcessWrap').length;
+    // Those of the tests before may end meanwhile.
     const others = processes();
     const brief = openPictures({ log, idleMs: 0 });
     onTestFinished(() => brief.close());
     for (let round = 0; round < 2; round += 1) {
       expect(await look(noise(), {}, brief)).toMatchObject({ width: 16 });
-      await vi.waitUntil(() => processes() === others, { timeout: 20_000 });
+      await vi.waitUntil(() => processes() <= others, { timeout: 20_000 });
     }
   });
 

@@ -188,7 +188,7 @@ test.for([
         if (fails) throw fails;
         return core[method]();
       },
-    } as Partial<Core>);
+    });
   const server = await startTestServer({ engine: 'sqlite-direct', clock, log, wrapCore });
   onTestFinished(() => server.close());
   const rounds = async (count: number): Promise<void> => {

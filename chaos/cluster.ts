@@ -56,9 +56,6 @@ export interface ClusterNemesis {
 /** Until a node without NATS has compared heads, it may not know of a removal elsewhere. */
 const withoutNatsMs = 9_000;
 
-/** Where a start takes so long, others have the processor, and the ten seconds of a stop are no promise. Milliseconds. */
-const tooBusyMs = 10_000;
-
 const kill = async (stage: ClusterStage): Promise<void> => stage.restart(stage.any(), (server) => server.kill());
 const stop = async (stage: ClusterStage, node = stage.any()): Promise<void> => stage.restart(node, (server) => server.process.kill('SIGTERM'));
 
@@ -338,12 +335,8 @@ async function playOn(site: Site, { turns, seed, acks, load }: ClusterRun): Prom
         await end(node.server);
         ends.push(await node.server.ended);
         const how = ends.at(-1);
-        if (how === 1 && slowestStartMs > tooBusyMs && node.server.output().out.some((line) => line.includes('the stop took too long'))) {
-          console.warn(`NOT JUDGED: a node was too slow to stop, on a machine where a start takes ${Math.round(slowestStartMs)} ms`);
-        } else {
-          if (how !== 0 && how !== 'SIGKILL') stage.wrong(`a node ended with ${how}`);
-          listen(node.server);
-        }
+        if (how !== 0 && how !== 'SIGKILL') stage.wrong(`a node ended with ${how}`);
+        listen(node.server);
         node.server = await begin(nodes.indexOf(node), node.place);
         await people!.look(node.server.url);
         node.open = true;

@@ -42,7 +42,7 @@ describe('when to try again', () => {
   test('[RC2] close codes from 4500 on and those of a broken protocol end it; all others, known or not, do not', () => {
     const reconnect = new Reconnect(() => 0.5);
     for (const code of [4500, 4501, 4502, 4999, 1002, 1003, 1007, 1008, 1009]) expect(reconnect.delayAfter(code, '', undefined)).toBeUndefined();
-    for (const code of [1001, 1005, 1006, 1011, 1012, 1013, 1015, 4000, 4001, 4008, 4029, 4499, 3000]) expect(reconnect.delayAfter(code, '', undefined)).toBeDefined();
+    for (const code of [1001, 1005, 1006, 1011, 1012, 1013, 1015, 4000, 4001, 4002, 4008, 4029, 4499, 3000]) expect(reconnect.delayAfter(code, '', undefined)).toBeDefined();
   });
 
   test('[RC2] a session that ended stays ended, says why, and can be taken up after signing in', async () => {
@@ -82,6 +82,13 @@ describe('when to try again', () => {
     for (const random of [0, 0.25, 0.999_999]) expect(new Reconnect(() => random).delayAfter(1012, '20000', 60_000)).toBe(Math.floor(random * 20_000));
     expect(new Reconnect(() => 0.5).delayAfter(1012, 'no number', 60_000)).toBe(500);
     expect(new Reconnect(() => 0.5).delayAfter(1012, '-5', 60_000)).toBe(500);
+  });
+
+  test('[RC3] a connection that lasted as long as any may is followed by the next one at once, unless it did not last', () => {
+    const reconnect = new Reconnect(() => 0.5);
+    expect(reconnect.delayAfter(4002, '', 86_400_000)).toBe(0);
+    expect(reconnect.delayAfter(4002, '', 100)).toBe(500);
+    expect(reconnect.delayAfter(4002, '', undefined)).toBe(1_000);
   });
 
   test('[RC3] a server that takes no connections is not asked again within the second', () => {

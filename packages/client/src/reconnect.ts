@@ -21,7 +21,10 @@ export class Reconnect {
    */
   delayAfter(code: number, reason: string, upMs: number | undefined): number | undefined {
     if (!mayReconnect(code)) return undefined;
-    if (upMs !== undefined && upMs >= goodAfterMs) this.#attempt = 0;
+    const wasGood = upMs !== undefined && upMs >= goodAfterMs;
+    if (wasGood) this.#attempt = 0;
+    // Nothing is wrong, and the server ends its connections one by one: nobody needs to see anything of it.
+    if (wasGood && code === closeCodes.aged.code) return 0;
     // A server that is full is not helped by asking again within the second.
     if (code === closeCodes.tryLater.code || code === closeCodes.tooMany.code) this.#attempt = Math.max(this.#attempt, 3);
     const jitter = fullJitter(this.#attempt++, this.#random);

@@ -48,6 +48,7 @@ export const closeCodes = {
   tryLater: { code: 1013, reconnect: true, meaning: 'The server takes no connections now.' },
   heartbeatLost: { code: 4000, reconnect: true, meaning: 'A ping was not answered before the next one.' },
   helloLate: { code: 4001, reconnect: true, meaning: 'No hello within the deadline.' },
+  aged: { code: 4002, reconnect: true, meaning: 'The connection lasted as long as any may: connect again at once.' },
   tooSlow: { code: 4008, reconnect: true, meaning: 'The connection did not keep up with what was sent to it.' },
   tooMany: { code: 4029, reconnect: true, meaning: 'Too many requests, pings or connections.' },
   sessionEnded: { code: 4500, reconnect: false, meaning: 'The session is over: sign in again.' },

@@ -17,6 +17,8 @@ export const limits = {
   outboundMs: 10_000,
   /** Bytes queued towards one connection, whatever they came from: beyond, it goes at once. */
   outboundMost: 8_388_608,
+  /** Milliseconds that one connection lasts, a tenth more or less. */
+  connectionMs: 86_400_000,
   /** Levels of nesting in any JSON we read. */
   jsonDepth: 12,
   /** UTF-16 units of one message's text. */

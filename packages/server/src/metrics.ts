@@ -71,6 +71,7 @@ export const refusingNobody: ReadonlySet<Bound> = new Set<Bound>([
   'confirmedMs',
   'tokenMs',
   'tokenOverlapMs',
+  'connectionMs',
 ]);
 
 export type Metrics = ReturnType<typeof openMetrics>;

@@ -46,8 +46,8 @@ type State =
   /** The hello is being answered. Pushes are held until its reply is written, requests sent behind it wait. */
   | { at: 'opening'; identity: Identity | undefined; waiting: string[] }
   | { at: 'ready'; identity: Identity }
-  /** The server stops: what was asked is answered, nothing new is taken up. */
-  | { at: 'draining'; identity: Identity; reason: string }
+  /** The server stops, or this connection is old: what was asked is answered, nothing new is taken up. */
+  | { at: 'draining'; identity: Identity; as: CloseName; reason: string }
   /** Dead: ws goes on delivering what it has read already, and all of it is ignored. */
   | { at: 'closing'; as: CloseName | 'by-peer' };
 
@@ -91,6 +91,8 @@ export class Connection implements Follower, Listener, Owner {
   readonly #ws: Line;
   readonly #around: Around;
   readonly #queue: SendQueue;
+  /** When it is too old, by the clock of the gateway. */
+  readonly #until: number;
   #rates: ConnectionRates | undefined;
   /** What the handshake told; until the hello. */
   #peer: Peer | undefined;
@@ -113,9 +115,11 @@ export class Connection implements Follower, Listener, Owner {
   /** What the peer calls its device. */
   #device: string | undefined;
 
-  constructor(ws: Line, socket: Duplex, peer: Peer, around: Around) {
+  /** @param spread  0 to 1: where within the tenths around `limits.connectionMs` this one ends. */
+  constructor(ws: Line, socket: Duplex, peer: Peer, around: Around, spread: number) {
     this.#ws = ws;
     this.#around = around;
+    this.#until = around.clock.now() + limits.connectionMs * (0.9 + 0.2 * spread);
     this.#peer = peer;
     this.ip = peer.ip;
     this.#origin = peer.origin;
@@ -190,18 +194,20 @@ export class Connection implements Follower, Listener, Owner {
     );
   }
 
-  /** Often: ends who is late with the hello, with the rest of a message, or with taking what is sent. */
+  /** Often: ends who is late with the hello, with the rest of a message, or with taking what is sent, and who has been here long enough. */
   checkDeadlines(now: number): void {
     if (this.#queue.bytes <= limits.outboundBytes) this.#behindSince = undefined;
     else if (now - (this.#behindSince ??= now) >= limits.outboundMs) return this.#hit('outbound', 'tooSlow');
     if (this.#state.at === 'awaiting-hello' && now - this.#state.since >= limits.helloMs) this.#hit('hello-late', 'helloLate');
     else if (this.#partialSince !== undefined && now - this.#partialSince >= messageMs) this.#hit('incomplete-message', 'policy');
+    // Whatever of its rights went wrong, or of a node that has too many of them, is over in a day.
+    else if (this.#state.at === 'ready' && now >= this.#until) this.drain('aged');
   }
 
-  /** The server stops. Closes at once, or after the replies that are still due. @param reason  What the close frame says. */
-  drain(reason: string): void {
-    if (this.#state.at === 'ready' && this.#inFlight > 0) this.#state = { at: 'draining', identity: this.#state.identity, reason };
-    else this.close('restarting', reason);
+  /** Closes at once, or after the replies that are still due. @param reason  What the close frame says. */
+  drain(as: CloseName, reason = ''): void {
+    if (this.#state.at === 'ready' && this.#inFlight > 0) this.#state = { at: 'draining', identity: this.#state.identity, as, reason };
+    else this.close(as, reason);
   }
 
   /** Writes what waits, says why, and hears nothing any more. */
@@ -225,7 +231,7 @@ export class Connection implements Follower, Listener, Owner {
   onMessage(data: Buffer, isBinary: boolean): void {
     this.#partialSince = undefined;
     const state = this.#state;
-    // A server that stops takes nothing up: the client asks again, with the same client ids, where it connects next.
+    // One that drains takes nothing up: the client asks again, with the same client ids, where it connects next.
     if (state.at === 'closing' || state.at === 'draining') return;
     if (isBinary || data.length === 0) return this.#refuse('', 'unsupported', 'unsupported');
     const text = data.toString();
@@ -352,7 +358,7 @@ export class Connection implements Follower, Listener, Owner {
     this.deliver(reply);
     if (answer?.error === 'bad_json' && this.#around.limited && this.#counts.bad(clock.now())) return this.#hit('bad-json', 'policy');
     this.#takeUp();
-    if (this.#state.at === 'draining' && this.#inFlight === 0) this.close('restarting', this.#state.reason);
+    if (this.#state.at === 'draining' && this.#inFlight === 0) this.close(this.#state.as, this.#state.reason);
   }
 
   /** @returns How the connection is to be closed instead of a reply, if it is. */

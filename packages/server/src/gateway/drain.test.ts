@@ -1,7 +1,8 @@
 import { type Socket, connect } from 'node:net';
-import { closeCodes } from '@kith/protocol';
+import { closeCodes, limits } from '@kith/protocol';
 import { describe, expect, test } from 'vitest';
 import { type TestServer, coreWith, startTestServer } from '../../test/harness.ts';
+import { ManualClock } from '../../test/manual-clock.ts';
 import type { Core } from '../core/core.ts';
 
 /** A core that keeps answers back until it is told. */
@@ -121,5 +122,39 @@ describe('an orderly stop', () => {
     const stops = [server.running.close(), server.running.close()];
     expect(stops[0]).toBe(stops[1]);
     await Promise.all(stops);
+  });
+});
+
+describe('a long life', () => {
+  test('[CO14] connections end between a tenth before and a tenth after 24 h, not all at once, and with what is in flight answered', async () => {
+    const clock = new ManualClock();
+    const { wrapCore, asked, release } = holding();
+    await using server = await startTestServer({ clock, wrapCore });
+    const { person, send } = await withNotes(server);
+    const clients = await Promise.all(Array.from({ length: 20 }, () => server.connect(person)));
+    const open = () => clients.filter(({ ws }) => ws.readyState === ws.OPEN);
+    const settled = () => Promise.all(open().map((client) => client.settle().catch(() => {})));
+    await clock.stall(limits.connectionMs * 0.9 - 1_000);
+    await settled();
+    expect(open()).toHaveLength(20);
+
+    // The look at deadlines is the timer's, a second after the one before.
+    for (let n = 0; n < 10; n++) await clock.stall(limits.connectionMs / 100 + 1_000);
+    await settled();
+    expect(open().length).toBeGreaterThan(5);
+    expect(open().length).toBeLessThan(15);
+
+    const busy = open()[0]!;
+    const reply = busy.request('message.send', send);
+    await asked;
+    for (let n = 0; n < 10; n++) await clock.stall(limits.connectionMs / 100 + 1_000);
+    const others = clients.filter((client) => client !== busy);
+    expect(new Set((await Promise.all(others.map(({ closed }) => closed))).map(({ code }) => code))).toEqual(new Set([closeCodes.aged.code]));
+    expect(busy.ws.readyState).toBe(busy.ws.OPEN);
+    release();
+    expect((await reply).result).toBeDefined();
+    expect((await busy.closed).code).toBe(closeCodes.aged.code);
+    // And who comes again goes on.
+    await (await server.connect(person)).close();
   });
 });

@@ -52,6 +52,9 @@ const closeMs = 2_000;
 /** Milliseconds over which the clients of a stopping server are asked to come back, for each connection, and at most. */
 const spread = { perConnectionMs: 2, leastMs: 500, mostMs: 20_000 };
 
+/** Multiples of it fill 0 to 1 evenly, however many there are: those who came in one second do not all have to come again in one. */
+const goldenRatio = (Math.sqrt(5) - 1) / 2;
+
 /** Opens `GET /ws` on the server. */
 export function openGateway({ server, core, broker, config, doorkeeper, clock, metrics, log }: Parts): Gateway {
   const hub = new Hub(broker, metrics, log, (streams) => core.heads(streams));
@@ -155,7 +158,7 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
         upgraded = true;
         // From here on ws listens for errors of the socket.
         socket.off('error', destroy);
-        const connection = new Connection(ws, socket, peer, around);
+        const connection = new Connection(ws, socket, peer, around, (nextSlot * goldenRatio) % 1);
         lines.add(ws);
         if (entered) unknown.add(connection);
         connection.slot = slots[nextSlot++ % turnsPerHeartbeat]!;
@@ -320,7 +323,7 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
     async drain(withinMs) {
       draining = true;
       const ms = Math.min(spread.mostMs, Math.max(spread.leastMs, connected * spread.perConnectionMs));
-      for (const connection of [...connections()]) connection.drain(String(ms));
+      for (const connection of [...connections()]) connection.drain('restarting', String(ms));
       await allClosed(withinMs);
       close();
     },

@@ -87,6 +87,7 @@ const proofs: { [L in LimitName]: Proof } = {
   outboundBytes: { by: 'packages/server/src/gateway/send-queue.test.ts' },
   outboundMs: { by: 'packages/server/src/gateway/send-queue.test.ts' },
   outboundMost: { by: 'packages/server/src/gateway/send-queue.test.ts' },
+  connectionMs: { by: 'packages/server/src/gateway/drain.test.ts' },
   jsonDepth: { by: 'packages/server/test/rules/requests.test.ts' },
   messageText: { by: 'packages/server/test/rules/messages.test.ts' },
   combiningMarks: { by: 'packages/server/test/rules/requests.test.ts' },

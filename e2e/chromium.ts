@@ -10,6 +10,8 @@ const args = [
   // The pages are our own, and in containers there is no other way.
   '--no-sandbox',
   '--disable-setuid-sandbox',
+  // An address of another machine, for pages that come without TLS from elsewhere (192.0.2.0/24 is nobody's).
+  '--host-resolver-rules=MAP 192.0.2.7 127.0.0.1',
   // Containers often have a tiny /dev/shm.
   '--disable-dev-shm-usage',
   // Draw without a graphics card, and without the emulation of one: that takes twice as long.

@@ -18,6 +18,8 @@ afterAll(async () => {
 });
 afterEach(() => site.closePages());
 
+/** The same server by an address that is not this machine's, without TLS: see `chromium.ts`. */
+const elsewhere = () => `http://192.0.2.7:${site.server.port}`;
 const toast = ({ page }: Someone, text: string) => page.getByRole('status').filter({ hasText: text });
 const stepNow = (): number => Math.floor(Date.now() / 30_000);
 
@@ -241,7 +243,61 @@ describe('signing in with more than a password', () => {
     }
   });
 
+  test('[SC7] a page that came without TLS from another machine says so, and what does not work there, and on this machine nothing', async () => {
+    const ada = await site.server.register('ada-elsewhere', { password });
+    const other = await site.openBrowser({ baseURL: elsewhere() });
+    const banner = other.getByRole('complementary', { name: 'Not encrypted' });
+    await other.goto('/signin');
+    await banner.getByText('anybody on the way can read').waitFor();
+    await site.signInAt(other, { handle: ada.handle!, name: 'Ada' });
+    await banner.getByRole('button', { name: 'What does not work here' }).click();
+    await banner.getByText('Passkeys').waitFor();
+    for (const [width, colorScheme] of [
+      [1440, 'light'],
+      [390, 'dark'],
+    ] as const) {
+      await other.setViewportSize({ width, height: 800 });
+      await other.emulateMedia({ colorScheme });
+      await other.locator(`html[data-theme=${colorScheme}]`).waitFor();
+      expect(await problems(other)).toEqual([]);
+      // The page has the rest of the height, and not more.
+      expect(await other.evaluate(() => document.documentElement.scrollHeight - innerHeight)).toBe(0);
+      expect((await banner.boundingBox())!.height + (await other.locator('.app').boundingBox())!.height).toBe(800);
+    }
+    await banner.getByRole('button', { name: 'Hide' }).click();
+    await untilHidden(banner.getByText('Passkeys'));
+    // There is no clipboard as elsewhere, and copying works all the same.
+    await other.getByRole('button', { name: 'Copy link' }).click();
+    await other.getByRole('button', { name: 'Copied' }).waitFor();
+    const here = await site.openBrowser();
+    await here.goto('/signin');
+    await here.getByLabel('User name').or(here.getByRole('heading')).first().waitFor();
+    expect(await here.getByText('Not encrypted').count()).toBe(0);
+  });
+
+  test('[SC8] signing in leads to a page of ours, whatever the link says', async () => {
+    const ada = await site.register('Ada');
+    const { page } = ada;
+    const arrived = (): string => page.url().replace(site.server.url, '');
+    // Who is signed in is led on at once.
+    for (const [next, at] of [
+      ['//evil.test/', '/'],
+      [String.raw`/\evil.test`, '/'],
+      ['/settings/devices?a=b#c', '/settings/devices?a=b#c'],
+    ] as const) {
+      await page.goto(`/signin?next=${encodeURIComponent(next)}`);
+      await isIn(page);
+      expect([next, arrived()]).toEqual([next, at]);
+    }
+    await signOut(ada);
+    await page.goto(`/signin?next=${encodeURIComponent('//evil.test/')}`);
+    await fillIn(page, ada);
+    await isIn(page);
+    expect(arrived()).toBe('/');
+  });
+
   test('[SC6] while all this was done no page threw, broke the policy or asked another origin', () => {
-    expect(site.complaints.filter((line) => !line.startsWith(`request: http://127.0.0.1:${site.server.port}/`))).toEqual([]);
+    const own = [`request: http://127.0.0.1:${site.server.port}/`, `request: ${elsewhere()}/`];
+    expect(site.complaints.filter((line) => !own.some((start) => line.startsWith(start)))).toEqual([]);
   });
 });

@@ -3,6 +3,7 @@ import ChatList from './views/ChatList.vue';
 import ChatView from './views/ChatView.vue';
 import NothingOpen from './views/NothingOpen.vue';
 import ShellView from './views/ShellView.vue';
+import { ownPath } from './composables/own-path.ts';
 import { signedInAs } from './composables/useSession.ts';
 
 declare module 'vue-router' {
@@ -87,6 +88,6 @@ router.beforeEach((to) => {
   const signedIn = signedInAs() !== null;
   if (!signedIn && !to.meta.gate) return { name: 'signin', query: to.fullPath === '/' ? {} : { next: to.fullPath } };
   // A link to set up or to join is opened by somebody who has an account already.
-  if (signedIn && to.meta.gate) return typeof to.query['next'] === 'string' ? to.query['next'] : '/';
+  if (signedIn && to.meta.gate) return ownPath(to.query['next']);
   return true;
 });

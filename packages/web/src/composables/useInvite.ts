@@ -1,6 +1,7 @@
 import { computed, ref } from 'vue';
 import { attempt } from './useClient.ts';
 import { useServer } from './useServer.ts';
+import { copyText } from './copy-text.ts';
 
 const made = ref('');
 const expiresAt = ref(0);
@@ -14,7 +15,7 @@ export function useInvite() {
   const link = computed(() => made.value || (open.value ? `${location.origin}/join` : ''));
 
   async function copy() {
-    await navigator.clipboard.writeText(link.value);
+    await copyText(link.value);
     copied.value = true;
     setTimeout(() => (copied.value = false), 2_000);
   }

@@ -7,6 +7,7 @@ import { useMe } from './useMe.ts';
 import { type MenuItem, useMenu } from './useMenu.ts';
 import { isTouch } from './useNarrow.ts';
 import { useToast } from './useToast.ts';
+import { copyText } from './copy-text.ts';
 
 const minuteMs = 60_000;
 
@@ -40,7 +41,7 @@ export function useMessageMenu(does: MessageActions) {
     const row = event.currentTarget as HTMLElement | null;
     const words = row?.closest('.msg')?.querySelector<HTMLElement>('.text');
     const selected = words ? selectedIn(words) : '';
-    const copy = (text: string) => void navigator.clipboard.writeText(text).then(() => showToast(t('common.copied')));
+    const copy = (text: string) => void copyText(text).then(() => showToast(t('common.copied')));
 
     const items: MenuItem[] = [];
     if (selected) items.push({ label: t('message.copySelected'), icon: 'copy', run: () => copy(selected) });

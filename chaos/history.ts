@@ -92,7 +92,7 @@ const chunkBytes = 4 * 1_048_576;
 /** What has been noted so far: a last line without its end is still being written. */
 export function readHistory(files: string[]): Entry[] {
   const entries: Entry[] = [];
-  // The same few names stand in all lines: kept once each, a million lines are some hundred MiB.
+  // The same names and texts stand in many lines: kept once each, a million lines are some hundred MiB.
   const names = new Map<string, string>();
   const once = (name: string): string => names.get(name) ?? (names.set(name, name), name);
   for (const file of files.filter((one) => fs.existsSync(one))) {
@@ -112,6 +112,7 @@ export function readHistory(files: string[]): Entry[] {
 
 function withNames(entry: Entry, once: (name: string) => string): Entry {
   const named = entry as unknown as Record<string, unknown>;
-  for (const key of ['device', 'user', 'conversation', 'sender', 'clientId', 'id']) if (typeof named[key] === 'string') named[key] = once(named[key]);
+  for (const key of ['e', 'device', 'user', 'conversation', 'sender', 'clientId', 'id', 'text']) if (typeof named[key] === 'string') named[key] = once(named[key]);
+  if ('rows' in entry) entry.rows = entry.rows.map(([seq, id, clientId, sender, text]) => [seq, once(id), clientId && once(clientId), once(sender), once(text)]);
   return entry;
 }

@@ -24,6 +24,8 @@ export interface LoadOptions {
   changes: number;
   /** Connections that are dropped, a second. */
   drops: number;
+  /** How many times as fast all write in one second of ten. Default: 1, they never hurry. */
+  bursts?: number;
 }
 
 interface Conversation {
@@ -36,8 +38,12 @@ interface Conversation {
   guests: Person[];
 }
 
-/** Sends a second that one pace keeps up with. */
+/** Sends a second that one pace keeps up with, and acts that are waited for. */
 const mostPerPace = 50;
+const mostAwaited = 5;
+/** Milliseconds from the beginning of a burst to that of the next, and that it lasts. */
+const burstEveryMs = 10_000;
+const burstMs = 1_000;
 /** Milliseconds that all has to come to rest after the last fault. */
 const restMs = 60_000;
 
@@ -79,17 +85,35 @@ async function main(options: LoadOptions): Promise<void> {
     });
   });
   const telling = setInterval(() => console.log(`acks ${devices.reduce((sum, { acks }) => sum + acks, 0)}`), 500);
-  const pace = (perSecond: number, act: () => unknown): Promise<void> => pacing(perSecond, random, () => working, act);
+  const { bursts = 1 } = options;
+  const hurry = (): number => (now() % burstEveryMs < burstMs ? bursts : 1);
+  /** As many at once as it takes to keep up, each of which waits for its own act. */
+  const pace = (perSecond: number, act: () => unknown, most = mostAwaited): Promise<unknown> => {
+    const paces = Math.ceil((perSecond * bursts) / most);
+    return Promise.all(
+      Array.from({ length: paces }, () =>
+        pacing(
+          () => (perSecond * hurry()) / paces,
+          random,
+          () => working,
+          act,
+        ),
+      ),
+    );
+  };
   const any = <T>(all: T[]): T => all[Math.floor(random() * all.length)]!;
-  const ofWhom = (conversation: Conversation): Device => any(devices.filter(({ person }) => conversation.members.some(({ id }) => id === person.id)));
+  const writers = new Map(conversations.map((conversation) => [conversation, devices.filter(({ person }) => conversation.members.some(({ id }) => id === person.id))]));
+  const ofWhom = (conversation: Conversation): Device => any(writers.get(conversation)!);
   const doing = [
-    ...Array.from({ length: Math.ceil(options.rate / mostPerPace) }, () =>
-      pace(Math.min(options.rate, mostPerPace), () => {
+    pace(
+      options.rate,
+      () => {
         const conversation = any(conversations);
         const device = ofWhom(conversation);
         // Who waits for much writes no more: a person would not either.
         if (device.waiting < 20) device.send(conversation.id, conversation.canary, 1 + Math.floor(random() * options.copies));
-      }),
+      },
+      mostPerPace,
     ),
     pace(options.rate / 20, () => {
       const conversation = any(conversations);
@@ -104,7 +128,14 @@ async function main(options: LoadOptions): Promise<void> {
       return random() < 0.5 ? ofWhom(conversation).type(conversation.id) : ofWhom(conversation).misuse(conversation.id);
     }),
     pace(options.drops, () => any(devices).drop()),
-    ...pollers.map((poller) => pace(2, () => poller.poll().catch(() => {}))),
+    ...pollers.map((poller) =>
+      pacing(
+        () => 2,
+        random,
+        () => working,
+        () => poller.poll().catch(() => {}),
+      ),
+    ),
     comeAndGo(options, conversations, history, random, () => working),
     strangers(url, people, conversations, canaries, history, random, () => working),
   ];
@@ -191,28 +222,33 @@ async function strangers(
   working: () => boolean,
 ): Promise<void> {
   const { user, token } = await insist(() => post(url, 'auth.guest', { name: 'Stranger' }));
-  await pacing(5, random, working, async () => {
-    const { id, members } = conversations[Math.floor(random() * conversations.length)]!;
-    const doors = [
-      ['message.history', { conversationId: id }],
-      ['stream.changes', { stream: `conversation:${id}`, since: 0 }],
-      ['stream.snapshot', { stream: `conversation:${id}` }],
-      ['member.list', { conversationId: id }],
-      ['room.online', { conversationId: id }],
-      ['user.get', { userId: members[0]!.id }],
-      ['message.send', { conversationId: id, clientId: `stranger-${randomWord(random)}`, type: 'text', text: 'let me in' }],
-      ['user.search', { query: people[0]!.name }],
-    ] as const;
-    const [method, params] = doors[Math.floor(random() * doors.length)]!;
-    const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` };
-    const answer = await fetch(`${url}/api/${method}`, { method: 'POST', headers, body: JSON.stringify(params) }).catch(() => undefined);
-    const text = (await answer?.text().catch(() => undefined)) ?? '';
-    if (answer?.ok && method !== 'user.search') history.note({ e: 'wrong', what: `a stranger was answered ${method} of ${id}`, t: now() });
-    for (const [canary] of text.matchAll(/canary-[a-z0-9]+/g)) {
-      const conversation = canaries.get(canary);
-      if (conversation !== undefined) history.note({ e: 'canary', device: 'stranger', user: user.id, conversation, t: now() });
-    }
-  });
+  await pacing(
+    () => 5,
+    random,
+    working,
+    async () => {
+      const { id, members } = conversations[Math.floor(random() * conversations.length)]!;
+      const doors = [
+        ['message.history', { conversationId: id }],
+        ['stream.changes', { stream: `conversation:${id}`, since: 0 }],
+        ['stream.snapshot', { stream: `conversation:${id}` }],
+        ['member.list', { conversationId: id }],
+        ['room.online', { conversationId: id }],
+        ['user.get', { userId: members[0]!.id }],
+        ['message.send', { conversationId: id, clientId: `stranger-${randomWord(random)}`, type: 'text', text: 'let me in' }],
+        ['user.search', { query: people[0]!.name }],
+      ] as const;
+      const [method, params] = doors[Math.floor(random() * doors.length)]!;
+      const headers = { 'content-type': 'application/json', authorization: `Bearer ${token}` };
+      const answer = await fetch(`${url}/api/${method}`, { method: 'POST', headers, body: JSON.stringify(params) }).catch(() => undefined);
+      const text = (await answer?.text().catch(() => undefined)) ?? '';
+      if (answer?.ok && method !== 'user.search') history.note({ e: 'wrong', what: `a stranger was answered ${method} of ${id}`, t: now() });
+      for (const [canary] of text.matchAll(/canary-[a-z0-9]+/g)) {
+        const conversation = canaries.get(canary);
+        if (conversation !== undefined) history.note({ e: 'canary', device: 'stranger', user: user.id, conversation, t: now() });
+      }
+    },
+  );
 }
 
 /** The newest of each conversation, asked of a server that has just come back. */
@@ -292,13 +328,12 @@ async function rest(url: string, devices: Device[], pollers: Poller[], conversat
 }
 
 /** Acts so many times a second, at uneven moments, while it is wanted; one act that hangs keeps no other. */
-async function pacing(perSecond: number, random: () => number, working: () => boolean, act: () => unknown): Promise<void> {
-  if (perSecond === 0) return;
+async function pacing(perSecond: () => number, random: () => number, working: () => boolean, act: () => unknown): Promise<void> {
   while (working()) {
     const acted = act();
     // Those that ask by HTTP wait for their answer; a device answers in its own time.
     if (acted instanceof Promise) await Promise.race([acted, pause(2_000)]);
-    await pause((random() * 2_000) / perSecond);
+    await pause((random() * 2_000) / perSecond());
   }
 }
 

@@ -57,8 +57,8 @@ export const nemeses = {
     what: 'N1: kill -9 of the server, again and again, at any moment',
     async act(stage) {
       // However slow the machine is, some kills there are.
-      for (let kills = 0; stage.goesOn(kills, stage.database === undefined ? 10 : 4); kills += 1) {
-        await stage.wait(50, 1_000);
+      for (let kills = 0; stage.goesOn(kills, stage.database === undefined ? 10 : 4, 40); kills += 1) {
+        await stage.wait(50, 1_000, [3_000, 8_000]);
         await stage.restart((server) => server.kill());
       }
     },
@@ -70,8 +70,8 @@ export const nemeses = {
     missing: needs(linux, root, [canMount(), 'loop devices'], [has('mkfs.ext4'), 'mkfs.ext4 (package e2fsprogs)']),
     folder: (folder) => mountImage(folder),
     async act(stage) {
-      for (let cuts = 0; stage.goesOn(cuts, 2); cuts += 1) {
-        await stage.wait(300, 2_500);
+      for (let cuts = 0; stage.goesOn(cuts, 2, 20); cuts += 1) {
+        await stage.wait(300, 2_500, [300, 8_000]);
         await stage.restart(async (server) => {
           const mounted = path.dirname(stage.data);
           await server.kill();
@@ -94,8 +94,8 @@ export const nemeses = {
     async act(stage) {
       const beside = new pg.Client(stage.database);
       await beside.connect();
-      for (let cuts = 0; stage.goesOn(cuts, 4); cuts += 1) {
-        await stage.wait(100, 1_500);
+      for (let cuts = 0; stage.goesOn(cuts, 4, 15); cuts += 1) {
+        await stage.wait(100, 1_500, [1_000, 8_000]);
         stage.fault('connections are cut', true);
         await beside.query('select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()');
         stage.fault('connections may be made again', false);
@@ -107,8 +107,8 @@ export const nemeses = {
   stop: {
     what: 'N4: stops in good order under load, now and then with a second signal',
     async act(stage) {
-      for (let turn = 0; stage.goesOn(turn, 2); turn += 1) {
-        await stage.wait(300, 2_000);
+      for (let turn = 0; stage.goesOn(turn, 2, 20); turn += 1) {
+        await stage.wait(300, 2_000, [2_000, 6_000]);
         const twice = turn % 3 === 1;
         await stage.restart(async (server) => {
           const asked = performance.now();
@@ -133,11 +133,11 @@ export const nemeses = {
     bounds: { growthMiB: 300 },
     async act(stage) {
       const ballast = path.join(path.dirname(stage.data), 'ballast');
-      for (let times = 0; stage.goesOn(times, 2); times += 1) {
-        await stage.wait(300, 1_000);
+      for (let times = 0; stage.goesOn(times, 2, 5); times += 1) {
+        await stage.wait(300, 1_000, [5_000, 10_000]);
         stage.fault('the disk is full', true);
         fill(ballast);
-        await stage.wait(500, 2_000);
+        await stage.wait(500, 2_000, [5_000, 20_000]);
         fs.rmSync(ballast);
         stage.fault('there is room', false);
         await stage.wait(200, 500);
@@ -151,8 +151,8 @@ export const nemeses = {
     only: 'sqlite',
     missing: needs(linux, [canInject(), 'strace']),
     async act(stage) {
-      for (let times = 0; stage.goesOn(times, 1); times += 1) {
-        await stage.wait(300, 1_000);
+      for (let times = 0; stage.goesOn(times, 1, 20); times += 1) {
+        await stage.wait(300, 1_000, [2_000, 6_000]);
         await stage.restart(async (server) => {
           const tracer = inject(server, 'fsync,fdatasync', 'error=EIO');
           const end = await Promise.race([server.ended, pause(15_000, 'still there')]);

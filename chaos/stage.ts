@@ -21,7 +21,7 @@ export interface Run {
   /** One after the other, on one server and the same people. */
   turns: Turn[];
   seed: number;
-  /** Each turn goes on until so many more sends have been acknowledged, or its time is over. */
+  /** A long run: each turn goes on until so many more sends have been acknowledged, or its time is over. */
   acks?: number;
   /** Ends as soon as something is found that reads like this. */
   untilFound?: RegExp;
@@ -65,10 +65,10 @@ export interface Stage {
   fault(what: string, on: boolean): void;
   /** What must not be and only the nemesis sees. */
   wrong(what: string): void;
-  /** Somewhere between two numbers of milliseconds. */
-  wait(least: number, most: number): Promise<void>;
-  /** Is there time for one more of what was done so often? However slow the machine is, the least of them are done. */
-  goesOn(done?: number, least?: number): boolean;
+  /** Somewhere between two numbers of milliseconds; between two others in a long run, which is about what builds up in between. */
+  wait(least: number, most: number, inLong?: [least: number, most: number]): Promise<void>;
+  /** Is there time for one more of what was done so often? However slow the machine is, the least of them are done, and more in a long run. */
+  goesOn(done?: number, least?: number, leastInLong?: number): boolean;
   /** Resolves when its time is over. */
   rest(): Promise<void>;
 }
@@ -159,8 +159,11 @@ export async function play({ turns, seed, acks, untilFound, variant, load, bound
       people: () => people!.child,
       fault: (what, on) => history.note({ e: 'fault', what, on, t: now() }),
       wrong: (what) => history.note({ e: 'wrong', what, t: now() }),
-      wait: (least, most) => pause(found ? 0 : least + random() * (most - least)),
-      goesOn: (done = 0, least = 0) => !found && ((now() < until && people!.acks() < enough) || done < least),
+      wait(least, most, inLong) {
+        const [from, to] = (acks !== undefined && inLong) || [least, most];
+        return pause(found ? 0 : from + random() * (to - from));
+      },
+      goesOn: (done = 0, least = 0, leastInLong = least) => !found && ((now() < until && people!.acks() < enough) || done < (acks === undefined ? least : leastInLong)),
       async rest() {
         while (stage.goesOn()) await pause(50);
       },

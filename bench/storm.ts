@@ -14,11 +14,12 @@ async function storm(bench: Bench, { clients, others }: { clients: number; other
   const stage = await openStage(bench, clients + others, (seed, people) => groupsOf(seed, people, 10));
   const { wires, people, program, conversations } = stage;
   const [back, stalls, busy, acks]: [number[], number[], number[], number[]] = [[], [], [], []];
+  const [leaving, busyLeaving]: [number[], number[]] = [[], []];
   const heads = new Map<number, Record<string, number>>();
   for (let run = 0; run < Math.min(bench.runs, 5); run++) {
+    program.watchStalls();
     for (let index = others; index < wires.length; index++) wires[index]!.destroy();
     await sleep(1_000);
-    program.watchStalls();
     const before = await program.usage();
     const late: number[] = [];
     let n = 0;
@@ -43,9 +44,11 @@ async function storm(bench: Bench, { clients, others }: { clients: number; other
     back.push(seconds);
     stalls.push(after.stall);
     busy.push(after.busy);
+    leaving.push(before.stall);
+    busyLeaving.push(before.busy);
     acks.push(quantile(late, 0.99));
     bench.say(
-      `  all back and in step after ${seconds.toFixed(1)} s, stall ${after.stall.toFixed(0)} ms (${after.busy.toFixed(0)} ms of its own work), ack p99 of others ${acks.at(-1)!.toFixed(0)} ms, ${((after.cpu - before.cpu) / clients).toFixed(0)} µs CPU each`,
+      `  as they leave stall ${before.stall.toFixed(0)} ms (${before.busy.toFixed(0)} ms of its own work); all back and in step after ${seconds.toFixed(1)} s, stall ${after.stall.toFixed(0)} ms (${after.busy.toFixed(0)} ms of its own work), ack p99 of others ${acks.at(-1)!.toFixed(0)} ms, ${((after.cpu - before.cpu) / clients).toFixed(0)} µs CPU each`,
     );
     await sleep(1_000);
   }
@@ -55,6 +58,8 @@ async function storm(bench: Bench, { clients, others }: { clients: number; other
       { name: 'kith: all back and in step', unit: 's', values: back, atMost: 6, of: 'kith' },
       { name: 'kith: worst stall of the loop', unit: 'ms', values: stalls, atMost: 100, of: 'kith' },
       { name: 'kith: worst stall of the loop by its own work', unit: 'ms of CPU', values: busy, of: 'kith' },
+      { name: 'kith: worst stall of the loop as they leave', unit: 'ms', values: leaving, atMost: 100, of: 'kith' },
+      { name: 'kith: the same by its own work', unit: 'ms of CPU', values: busyLeaving, of: 'kith' },
       { name: 'kith: ack p99 of those who stayed', unit: 'ms', values: acks, atMost: 1_000, of: 'kith' },
     ],
     plot: {

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type Person, type TestServer, coreWith, startTestServer } from '../../test/harness.ts';
 import { ManualClock } from '../../test/manual-clock.ts';
 import { RawSocket, handMade } from '../../test/raw-socket.ts';
+import type { Identity } from '../core/core.ts';
 import type { LimitName } from '../metrics.ts';
 
 const hello = (token: string, id = 'hello') => ({ id, method: 'hello', params: { token } });
@@ -389,4 +390,19 @@ describe('strangers', () => {
     await first.close();
     await server.socket();
   });
+});
+
+test('[CO15] peers that go at once, each closing its own side, are all let go', async () => {
+  const left: string[] = [];
+  const disconnected = ({ sessionId }: Identity): void => void left.push(sessionId);
+  await using server = await startTestServer({ wrapCore: (core) => coreWith(core, { disconnected }) });
+  const people = await Promise.all(Array.from({ length: 30 }, () => server.guest()));
+  const sockets = await Promise.all(people.map(() => RawSocket.upgraded(server.running.port)));
+  for (const [at, socket] of sockets.entries()) socket.write(handMade({ payload: JSON.stringify(hello(people[at]!.token)) }));
+  for (const socket of sockets) await socket.until((received) => received.includes('"result"'));
+  for (const { socket } of sockets) socket.end();
+  // The other side of each closes only when they are.
+  await Promise.all(sockets.map(({ ended }) => ended));
+  expect(left.toSorted()).toEqual(people.map(({ sessionId }) => sessionId).toSorted());
+  expect((await server.running.metrics.connections.get()).values).toMatchObject([{ value: 0 }]);
 });

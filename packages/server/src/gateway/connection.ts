@@ -7,16 +7,18 @@ import type { LimitName, Metrics } from '../metrics.ts';
 import type { Clock } from './clock.ts';
 import { Few } from './few.ts';
 import type { Follower, Hub } from './hub.ts';
-import type { Line, Listener } from './line.ts';
+import { type Line, type Listener, takeEnd } from './line.ts';
 import { peek, rateOf } from './peek.ts';
 import { ConnectionRates } from './rate-limit.ts';
 import { type Frame, type Owner, SendQueue, type Writer, buildFrame } from './send-queue.ts';
+import type { Slices } from './slices.ts';
 
 /** What a connection needs of the server around it. */
 export interface Around {
   core: Core;
   hub: Hub;
   writer: Writer;
+  departures: Slices;
   clock: Clock;
   metrics: Metrics;
   log: Log;
@@ -72,6 +74,9 @@ interface Asked {
 /** Finds the connection of a socket, so that all of them share two listeners. */
 const ofSocket = Symbol('connection');
 type Socket = Duplex & { [ofSocket]?: Connection };
+
+/** What ws does when nothing more comes from a peer: the same function for all sockets. */
+let endOfWs: (this: Duplex) => void;
 
 /**
  * One socket: from the end of its handshake to its last byte.
@@ -132,6 +137,8 @@ export class Connection implements Follower, Listener, Owner {
     socket.on('drain', onDrain);
     // After ws has read the same bytes: it listens since before this connection was made.
     socket.on('data', onData);
+    endOfWs = takeEnd(socket);
+    socket.on('end', onEnd);
   }
 
   get sessionId(): string {
@@ -284,6 +291,11 @@ export class Connection implements Follower, Listener, Owner {
   onClose(): void {
     this.#gone('by-peer');
     this.#around.onClosed(this.#ws);
+  }
+
+  /** Nothing more comes from the peer. Where thousands leave at once, closing is most of the work. */
+  onEnd(socket: Duplex): void {
+    this.#around.departures.do(() => (socket.destroyed ? undefined : endOfWs.call(socket)));
   }
 
   /** The queue is full. */
@@ -541,6 +553,10 @@ function onDrain(this: Duplex): void {
 
 function onData(this: Duplex, chunk: Buffer): void {
   (this as Socket)[ofSocket]!.onBytes(chunk);
+}
+
+function onEnd(this: Duplex): void {
+  (this as Socket)[ofSocket]!.onEnd(this);
 }
 
 /**

@@ -62,6 +62,8 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
   const strangers = new Strangers(clock.now());
   /** Handshakes that came at once. */
   const arrivals = new Slices();
+  /** Connections whose peers left at once. */
+  const departures = new Slices(1);
   const unknown = new Set<Connection>();
   /** All connections, each in one of these. */
   const slots = Array.from({ length: turnsPerHeartbeat }, () => new Set<Connection>());
@@ -91,6 +93,7 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
     core,
     hub,
     writer,
+    departures,
     clock,
     metrics,
     log,

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import { WebSocket } from 'ws';
 
 /** What is heard on a line. */
@@ -39,4 +40,14 @@ export class Line extends WebSocket {
         return false;
     }
   }
+}
+
+/**
+ * Takes away from ws what it does when nothing more comes from a peer, so that it can be done later. ws has no public way to ask for
+ * that: it is what was listened with last. A test has a peer that leaves, and fails if a new version does it otherwise.
+ */
+export function takeEnd(socket: Duplex): (this: Duplex) => void {
+  const end = socket.listeners('end').at(-1) as (this: Duplex) => void;
+  socket.off('end', end);
+  return end;
 }

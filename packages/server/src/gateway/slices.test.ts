@@ -23,6 +23,18 @@ test('what comes at once is done a few milliseconds in each turn of the loop, in
   expect(done).toEqual(Array.from({ length: 60 }, (_, n) => n));
 });
 
+test('of what brings more with it, less is done in each turn', async () => {
+  const slices = new Slices(1);
+  let done = 0;
+  for (let n = 0; n < 20; n++) slices.do(() => (work(), void done++));
+  for (; slices.size > 0;) {
+    const before = done;
+    await loopTurn();
+    expect(done - before).toBeLessThanOrEqual(2);
+  }
+  expect(done).toBe(20);
+});
+
 test('with little to do nothing waits', async () => {
   const slices = new Slices();
   for (let n = 0; n < 10; n++) {

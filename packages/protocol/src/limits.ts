@@ -108,6 +108,24 @@ export const limits = {
   roomBarMs: 86_400_000,
   /** People named in one `conversation.create` or `member.add`. */
   membersPerCall: 200,
+  // What one person does within a time, wherever it may still have room. Where limits on rates are off there are none of these.
+  /** Groups that one person makes. */
+  groupsPerHour: 20,
+  groupsPerDay: 200,
+  /** People whom one person puts into groups, new ones and old. */
+  addedPerHour: 500,
+  /** People without a friendship whom a new account writes to first, or asks to be friends; and milliseconds for which it is new. */
+  strangersPerHour: 20,
+  newAccountMs: 259_200_000,
+  /** Files that one person reserves places for, and KiB of them. */
+  uploadsPerHour: 500,
+  uploadKibPerDay: 10_485_760,
+  /** Changes of names and pictures, of oneself and of groups: each is a commit in every stream where it stands. */
+  renamesPerMinute: 10,
+  /** Rooms and groups that one person enters by themselves, or leaves. */
+  comingsPerMinute: 10,
+  /** Invitations of one operator that can still be used. */
+  openInvites: 100,
   /** Conversations one person may be in. */
   conversationsPerUser: 2_000,
   pinnedConversations: 50,

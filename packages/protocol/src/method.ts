@@ -7,7 +7,7 @@ import { isBodyText, isNameText, normalizeName, pilesMarks } from './text.ts';
 export type Access = 'public' | 'session' | 'operator';
 
 /** Which token bucket a call is taken from. */
-export type RateClass = 'command' | 'send' | 'sync' | 'fleeting';
+export type RateClass = 'command' | 'send' | 'sync' | 'fleeting' | 'search';
 
 export interface Method<P extends z.ZodMiniType = z.ZodMiniType, R extends z.ZodMiniType = z.ZodMiniType> {
   summary: string;

@@ -38,6 +38,7 @@ export const userMethods = {
     'Finds people by exact handle; by the beginning of it where the operator allows that.',
     z.strictObject({ query: z.string().check(units(1, 'name')) }),
     z.object({ users: z.array(profile) }),
+    { rate: 'search' },
   ),
   'user.update': method(
     'Changes your own profile. A rename reaches everyone who sees you.',

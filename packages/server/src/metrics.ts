@@ -7,6 +7,7 @@ export const limitNames = [
   'send',
   'sync',
   'fleeting',
+  'search',
   'ping',
   'in-flight',
   'outbound',
@@ -72,6 +73,7 @@ export const refusingNobody: ReadonlySet<Bound> = new Set<Bound>([
   'tokenMs',
   'tokenOverlapMs',
   'connectionMs',
+  'newAccountMs',
 ]);
 
 export type Metrics = ReturnType<typeof openMetrics>;

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { RequestError, type SetBound } from '@kith/protocol';
-import type { Database, Query } from '../db/db.ts';
+import type { Database } from '../db/db.ts';
+import { count, keyOf } from './tries.ts';
 
 /** Failed sign-ins to one account that cost nothing; then 1, 2, 4 … seconds of waiting, up to a quarter of an hour. */
 const freeFailures = 5;
@@ -16,12 +16,6 @@ interface Options {
   now: () => number;
   on: boolean;
   registrationsPerHour: number;
-}
-
-interface Tries {
-  points: number;
-  waits_until: number;
-  expires_at: number;
 }
 
 /**
@@ -96,33 +90,5 @@ export class SignInLimits {
     if (over) await db.write([], (q) => q.deleteFrom('tries').where('expires_at', '<=', at).execute());
   }
 }
-
-/** One more, and the row is locked: whoever else counts here waits for the end of this transaction. */
-async function count(q: Query, key: string, windowMs: number, now: number): Promise<Tries> {
-  return q
-    .insertInto('tries')
-    .values({ key, points: 1, waits_until: 0, expires_at: now + windowMs })
-    .onConflict((conflict) =>
-      conflict.column('key').doUpdateSet((eb) => ({
-        points: eb
-          .case()
-          .when('tries.expires_at', '<=', now)
-          .then(1)
-          .else(eb('tries.points', '+', 1))
-          .end(),
-        waits_until: eb.case().when('tries.expires_at', '<=', now).then(0).else(eb.ref('tries.waits_until')).end(),
-        expires_at: eb
-          .case()
-          .when('tries.expires_at', '<=', now)
-          .then(now + windowMs)
-          .else(eb.ref('tries.expires_at'))
-          .end(),
-      })),
-    )
-    .returning(['points', 'waits_until', 'expires_at'])
-    .executeTakeFirstOrThrow();
-}
-
-const keyOf = (kind: string, value: string): string => createHash('sha256').update(`${kind}\n${value}`).digest('base64url');
 
 const tooMany = (ms: number, limit: SetBound): RequestError => new RequestError('rate_limited', { limit, retryAfterMs: Math.max(1_000, ms) });

@@ -1,4 +1,4 @@
-import { RequestError, userStream } from '@kith/protocol';
+import { RequestError, limits, userStream } from '@kith/protocol';
 import { requireOpenToInvited } from '../core/access.ts';
 import { type Handlers, newCode, sha256 } from '../core/context.ts';
 import { setDisabled } from '../core/disable.ts';
@@ -13,6 +13,8 @@ export const admin: Handlers<'admin.invite' | 'admin.disable' | 'admin.reset'> =
     const expiresAt = context.now() + hours * hourMs;
     await context.services.db.write([], async (q) => {
       await q.deleteFrom('invites').where('expires_at', '<', context.now()).execute();
+      const open = await q.selectFrom('invites').select('code_hash').where('created_by', '=', context.userId).where('uses_left', '>', 0).execute();
+      if (open.length >= limits.openInvites) throw new RequestError('too_many', { limit: 'openInvites', message: `At most ${limits.openInvites} invitations can be open.` });
       await q
         .insertInto('invites')
         .values({ code_hash: sha256(code), operator: 0, uses_left: uses, expires_at: expiresAt, created_by: context.userId })

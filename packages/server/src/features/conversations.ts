@@ -5,6 +5,7 @@ import { changeAvatar } from '../core/avatars.ts';
 import { type Context, type Handlers, newId } from '../core/context.ts';
 import { readConversation, readInbox } from '../core/entities.ts';
 import { type Newcomer, findNewcomers, join, leave, passOnOwnership, streamsOf } from '../core/membership.ts';
+import { requireFewStrangers, requireQuota } from '../core/quotas.ts';
 import type { Commit } from '../core/streams.ts';
 import type { Query } from '../db/db.ts';
 import type { InboxTable } from '../db/schema.ts';
@@ -32,6 +33,7 @@ export const conversations: Handlers<
       await requirePerson(c.q, peerId);
       await requireMayWrite(c.q, { type: 'direct', directKey: key, createdBy: userId, memberCount: 2, role: 'member' }, userId);
       const { friends } = await readPair(c.q, userId, peerId);
+      if (!friends && peerId !== userId) await requireFewStrangers(context, c.q);
       const conversation = await begin(c, { id, type: 'direct', title: null, avatar: '', createdBy: userId, directKey: key, clientId: null });
       // The other one of the pair made it at the same moment; the version is taken first, so this rolls back whole.
       if (!conversation) throw c.unchanged(undefined);
@@ -58,6 +60,8 @@ export const conversations: Handlers<
       if (!begun) throw c.unchanged(undefined);
       await changeAvatar(c, userId, conversationStream(id), '', avatar);
       const newcomers = await findNewcomers(c, userId, others);
+      for (const quota of ['groupsPerHour', 'groupsPerDay'] as const) await requireQuota(context, c.q, quota);
+      await requireQuota(context, c.q, 'addedPerHour', newcomers.length);
       await join(c, { id, type: 'group' }, [{ userId, role: 'owner' } satisfies Newcomer, ...newcomers]);
       await appendLine(c, id, userId, { type: 'created', title, userIds: newcomers.map((newcomer) => newcomer.userId) });
       return readConversation(c.q, id);
@@ -79,6 +83,7 @@ export const conversations: Handlers<
         const before = await readConversation(c.q, conversationId);
         const after = { title: title ?? before.title, avatar: avatar ?? before.avatar };
         if (after.title === before.title && after.avatar === before.avatar) throw c.unchanged({ conversation: before });
+        await requireQuota(context, c.q, 'renamesPerMinute');
         await changeAvatar(c, context.userId, stream, before.avatar, after.avatar);
         await c.q
           .updateTable('conversations')
@@ -101,6 +106,7 @@ export const conversations: Handlers<
     const stream = conversationStream(conversationId);
     const work = async (c: Commit): Promise<void> => {
       const { role } = await requireMember(c.q, conversationId, userId);
+      await requireQuota(context, c.q, 'comingsPerMinute');
       await leave(c, conversationId, userId);
       if (role === 'owner') await passOnOwnership(c, conversationId);
       // Rooms are entered and left all the time: a line for each would drown what is said.

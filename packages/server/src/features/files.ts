@@ -5,6 +5,7 @@ import { type Context, type Handlers, newId } from '../core/context.ts';
 import { cleanFileName } from '../core/file-name.ts';
 import type { Query } from '../db/db.ts';
 import { everybody, keptMs, ownUnsent, refusalOf, toFile, usageKeys, use, usedBy } from '../core/files.ts';
+import { requireQuota } from '../core/quotas.ts';
 
 export const files: Handlers<'file.reserve' | 'file.commit' | 'file.usage'> = {
   async 'file.reserve'(context, { conversationId, clientId, name, size, type = 'application/octet-stream', sha256, original = false, avatar = false }) {
@@ -56,6 +57,8 @@ export const files: Handlers<'file.reserve' | 'file.commit' | 'file.usage'> = {
         if (first.size !== size || first.name !== cleanFileName(name) || first.promised !== (sha256 ?? null)) throw new RequestError('client_id_reused');
         return place(first.id, first.expires_at ?? now + keptMs);
       }
+      await requireQuota(context, q, 'uploadsPerHour');
+      await requireQuota(context, q, 'uploadKibPerDay', Math.ceil(size / 1_024));
       const open = await q
         .selectFrom('files')
         .select('id')

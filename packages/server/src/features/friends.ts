@@ -5,6 +5,7 @@ import { readFriend } from '../core/entities.ts';
 import { friendsTopic, sharedTopic } from '../core/presence-topics.ts';
 import type { Commit } from '../core/streams.ts';
 import type { FriendsTable } from '../db/schema.ts';
+import { requireFewStrangers } from '../core/quotas.ts';
 
 type Side = Pick<FriendsTable, 'state' | 'note' | 'remark' | 'blocked' | 'since'>;
 
@@ -19,6 +20,7 @@ export const friends: Handlers<'friend.request' | 'friend.accept' | 'friend.refu
         await setTheirs({ state: 'friends', since: c.now });
         return;
       }
+      await requireFewStrangers(context, c.q);
       await setMine({ state: 'outgoing', note, since: c.now });
       // Asked even where it will not be told: a block must not be told apart from a full list.
       if (theirs.state !== 'incoming') await requireFewRequests(c, userId);

@@ -12,6 +12,8 @@ export const rates: Record<RateClass, Rate> = {
   send: { burst: 60, perSecond: 10 },
   sync: { burst: 600, perSecond: 100 },
   fleeting: { burst: 60, perSecond: 20 },
+  // Each is a guess at a name.
+  search: { burst: 10, perSecond: 1 },
 };
 const pingRate: Rate = { burst: 10, perSecond: 10 };
 

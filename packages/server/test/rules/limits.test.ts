@@ -198,6 +198,25 @@ const proofs: { [L in LimitName]: Proof } = {
       conversationId: (await server.call('conversation.create', { title: 'Club', memberIds: [] }, token)).conversation.id,
     }))(place);
   },
+  groupsPerHour: { by: 'packages/server/test/rules/quotas.test.ts' },
+  groupsPerDay: { by: 'packages/server/test/rules/quotas.test.ts' },
+  addedPerHour: { by: 'packages/server/test/rules/quotas.test.ts' },
+  strangersPerHour: { by: 'packages/server/test/rules/quotas.test.ts' },
+  newAccountMs: { by: 'packages/server/test/rules/quotas.test.ts' },
+  uploadsPerHour: { by: 'packages/server/test/rules/quotas.test.ts' },
+  uploadKibPerDay: { by: 'packages/server/test/rules/quotas.test.ts' },
+  renamesPerMinute: { by: 'packages/server/test/rules/quotas.test.ts' },
+  comingsPerMinute: { by: 'packages/server/test/rules/quotas.test.ts' },
+  async openInvites(place) {
+    const operator = await place.operator();
+    await place.rows.run(
+      `insert into invites (code_hash, operator, uses_left, expires_at, created_by) ${numbers(limits.openInvites - 1)} select '${unique('invite')}-' || i, 0, 1, ${Date.now() + 3_600_000}, ? from n`,
+      operator.id,
+    );
+    await operator.call('admin.invite', {});
+    await expect(operator.call('admin.invite', {})).rejects.toMatchObject({ code: 'too_many', message: expect.stringContaining(String(limits.openInvites)) });
+    await place.rows.run('delete from invites where created_by = ?', operator.id);
+  },
   async conversationsPerUser(place) {
     const { anna, bert } = await place.friends();
     // One is the announcements.

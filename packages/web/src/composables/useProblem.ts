@@ -9,6 +9,8 @@ export function problemText(error: unknown, wrong?: string): string {
       const field = `problem.field.${error.extra.path.split('.')[1] ?? ''}`;
       if (hasText(field)) return t(field);
     }
+    const minutes = Math.ceil((error.extra.retryAfterMs ?? 0) / 60_000);
+    if (error.code === 'rate_limited' && minutes > 1) return minutes > 90 ? t('problem.waitHours', { n: Math.ceil(minutes / 60) }) : t('problem.waitMinutes', { n: minutes });
     const key = `problem.${error.code}`;
     if (hasText(key)) return t(key);
     return t('problem.internal');

@@ -374,6 +374,29 @@ describe('SQLite, a directory', () => {
     }
   });
 
+  test.skipIf(windows).each<[how: string, change: (file: string) => void]>([
+    ['deleted with its log', (file) => ['', '-wal', '-shm'].forEach((end) => fs.rmSync(file + end))],
+    ['without its log', (file) => fs.rmSync(`${file}-wal`)],
+    [
+      'replaced by a copy',
+      (file) => {
+        fs.copyFileSync(file, `${file}-copy`);
+        fs.renameSync(`${file}-copy`, file);
+      },
+    ],
+  ])('[DB30] to a file that is %s while it is open nothing more is acknowledged', async (_how, change) => {
+    const dir = folder();
+    const db = await open(dir);
+    await db.write([], (q) => put(q, 'before'));
+    change(path.join(dir, 'kith.db'));
+    const fates = await Promise.allSettled(['a', 'b'].map((id) => db.write([id], (q) => put(q, id))));
+    const later = await db.write([], (q) => put(q, 'later')).catch((error: unknown) => error);
+    for (const reason of [...fates.map((fate) => fate.status === 'rejected' && fate.reason), later]) {
+      expect(reason).toBeInstanceOf(CommitUnknown);
+      expect(reason).toMatchObject({ fatal: true, message: expect.stringMatching(/kith\.db(-wal)? was deleted or replaced/) });
+    }
+  });
+
   test.skipIf(windows)('[DB28] after a commit that ended in an error nobody is told anything but that, and nothing more is written', { timeout: 60_000 }, async () => {
     const dir = folder();
     // No file may grow beyond this many blocks: the write of the commit fails, and not for want of room.

@@ -67,7 +67,7 @@ export async function openSqlite(dir: string, { from = looksLaterFrom } = {}): P
     const reader = openFile(file);
     reader.exec('pragma query_only = on');
     const close = (lookedAt: boolean): Promise<void> => (lookedAt && sizeOf(file) >= from ? noteCleanStop(file) : Promise.resolve());
-    return new SqliteDatabase(lock, await hold(writer, write, 'begin immediate'), await hold(reader, kyselyOn(reader), 'begin'), close, later ? lookAtAll(file) : undefined);
+    return new SqliteDatabase(file, lock, await hold(writer, write, 'begin immediate'), await hold(reader, kyselyOn(reader), 'begin'), close, later ? lookAtAll(file) : undefined);
   } catch (error) {
     writer?.close();
     lock.close();
@@ -201,6 +201,7 @@ class SqliteDatabase implements Database {
   readonly #release: StatementSync;
   readonly #commit: StatementSync;
   readonly #foreign: Foreign;
+  readonly #names: Names;
   readonly #appends: Appends;
   readonly #writes: Job[] = [];
   #writing: Promise<void> | undefined;
@@ -217,7 +218,7 @@ class SqliteDatabase implements Database {
   #broken: CommitUnknown | undefined;
   #closed = false;
 
-  constructor(lock: DatabaseSync, writer: Held, reader: Held, noteClosed: (lookedAt: boolean) => Promise<void>, look: Look | undefined) {
+  constructor(file: string, lock: DatabaseSync, writer: Held, reader: Held, noteClosed: (lookedAt: boolean) => Promise<void>, look: Look | undefined) {
     this.#lock = lock;
     this.#writer = writer;
     this.#reader = reader;
@@ -225,6 +226,7 @@ class SqliteDatabase implements Database {
     this.#release = writer.file.prepare('release job');
     this.#commit = writer.file.prepare('commit');
     this.#foreign = new Foreign(writer.file);
+    this.#names = new Names(file);
     this.#appends = new Appends(writer.file, writer.q, writer.direct);
     this.#noteClosed = noteClosed;
     this.#look = look;
@@ -348,6 +350,7 @@ class SqliteDatabase implements Database {
       const began = performance.now();
       this.#commit.run();
       this.#commitMs = performance.now() - began;
+      this.#names.requireSame();
     } catch (error) {
       if (errcode(error) === SQLITE_FULL && this.#rollback()) {
         for (const job of taken) job.reject(refusal(error));
@@ -428,6 +431,30 @@ class Foreign {
   #ask(): unknown {
     return (this.#version.get() as { data_version: number }).data_version;
   }
+}
+
+/**
+ * The file and its log, by name. Whoever deletes one of them or puts another there takes nothing from a process that has them open: it would go on
+ * writing to what nobody will ever find again.
+ */
+class Names {
+  readonly #known: [name: string, id: string | undefined][];
+
+  constructor(file: string) {
+    this.#known = [file, `${file}-wal`].map((name) => [name, idOf(name)]);
+  }
+
+  /** @throws when what is there now is not what was there at the start */
+  requireSame(): void {
+    for (const [name, id] of this.#known) {
+      if (id !== undefined && idOf(name) !== id) throw new Error(`${name} was deleted or replaced while Kith had it open. Restore a backup`);
+    }
+  }
+}
+
+function idOf(name: string): string | undefined {
+  const stat = fs.statSync(name, { throwIfNoEntry: false });
+  return stat && `${stat.dev} ${stat.ino}`;
 }
 
 /** How long this thread has been at it since its loop last went round. */

@@ -557,7 +557,8 @@ export class Client {
     if (!this.#emitted || !held) return;
     // A conversation that appeared after the start: what was written before this person came is not news.
     const from = this.#emitted.get(conversationId) ?? this.store.get('inbox', conversationId)?.readSeq ?? held.hi;
-    this.#emitted.set(conversationId, Math.max(from, held.hi));
+    // What was told of and then lost by the server has no place any more: others come in its place, and are news.
+    this.#emitted.set(conversationId, held.hi);
     const isNew = this.connection.at === 'ready';
     for (let seq = Math.max(from + 1, held.lo); seq <= held.hi; seq++) {
       const message = this.store.message(conversationId, seq)!;

@@ -12,6 +12,8 @@ export interface Held {
   /** The messages `lo` to `hi` are in the store without a hole, and `hi` is the newest. Empty: `hi < lo`. */
   lo: number;
   hi: number;
+  /** Of the server's database, in which the head was the newest. */
+  era: string | undefined;
   /** Another snapshot, another generation: whoever remembers an interval has to look again. */
   generation: number;
   /** Part of `lo` to `hi` that storage keeps. */
@@ -24,6 +26,8 @@ interface Stored {
   head: number;
   lo: number;
   hi: number;
+  /** Absent: kept by a program that knew of none. */
+  era?: string;
 }
 
 /** Latest messages of each conversation that storage keeps. */
@@ -40,6 +44,8 @@ export class Replica {
   readonly store: Store;
   /** Whose replica this is. */
   userId: string | undefined;
+  /** Of the server's database, as the last hello said: what comes from there is of it. */
+  era: string | undefined;
   readonly #journal: Journal;
   readonly #streams = new Map<StreamId, Held>();
   #generations = 0;
@@ -71,8 +77,8 @@ export class Replica {
   load(entries: Map<string, unknown>): void {
     for (const [key, value] of entries) {
       if (!key.startsWith('stream/')) continue;
-      const { head, lo, hi } = value as Stored;
-      this.#streams.set(key.slice('stream/'.length) as StreamId, { head, lo, hi, above: new Set(), generation: ++this.#generations, savedLo: lo, savedHi: hi });
+      const { head, lo, hi, era } = value as Stored;
+      this.#streams.set(key.slice('stream/'.length) as StreamId, { head, lo, hi, era, above: new Set(), generation: ++this.#generations, savedLo: lo, savedHi: hi });
     }
     const kept: Entity[] = [];
     for (const [key, value] of entries) if (key.startsWith('entity/')) kept.push(value as Entity);
@@ -114,11 +120,32 @@ export class Replica {
     return held.above.size > 0 ? 'gap' : 'current';
   }
 
+  /** The era in which a stream is held, where it is another one than the server's now: what is held may never have been. */
+  doubtfulEra(stream: StreamId): string | undefined {
+    const era = this.#streams.get(stream)?.era;
+    return era === this.era ? undefined : era;
+  }
+
+  /** It is in step with the server as it is now. */
+  vouch(stream: StreamId): void {
+    const held = this.#streams.get(stream);
+    if (!held || held.era === this.era) return;
+    held.era = this.era;
+    this.#journal.put(`stream/${stream}`, stored(held));
+  }
+
+  /** The newest that is held of a stream, the head and what came ahead of it. */
+  newest(stream: StreamId): number {
+    const versions = this.store.of(parseStream(stream)!).map(({ version }) => version);
+    return versions.reduce((newest, version) => Math.max(newest, version), this.#streams.get(stream)?.head ?? 0);
+  }
+
   /** Takes in the changes from the head up to a version. */
   advance(stream: StreamId, version: number, entities: readonly Entity[]): void {
     const held = this.#streams.get(stream);
     if (!held) return;
     held.head = Math.max(held.head, version);
+    held.era = this.era;
     this.#keep(entities, stream);
   }
 
@@ -132,7 +159,7 @@ export class Replica {
     }
     const seqs = entities.filter((value) => value.kind === 'message').map((value) => value.seq);
     const hi = seqs.length > 0 ? Math.max(...seqs) : 0;
-    const held: Held = { head: version, above: new Set(), lo: hi > 0 ? hi : 1, hi, generation: ++this.#generations, savedLo: 1, savedHi: 0 };
+    const held: Held = { head: version, era: this.era, above: new Set(), lo: hi > 0 ? hi : 1, hi, generation: ++this.#generations, savedLo: 1, savedHi: 0 };
     this.#streams.set(stream, held);
     for (const push of later) if (push.version > version) held.above.add(push.version);
     this.#keep([...entities, ...later.flatMap((push) => push.entities)], stream);
@@ -239,5 +266,5 @@ export class Replica {
 
 /** Kinds that a newer server may send to this older program. */
 const isKnown = ({ kind }: Entity): boolean => Object.hasOwn(kinds, kind);
-const stored = ({ head, savedLo, savedHi }: Held): Stored => ({ head, lo: savedLo, hi: savedHi });
+const stored = ({ head, savedLo, savedHi, era }: Held): Stored => ({ head, lo: savedLo, hi: savedHi, ...(era !== undefined && { era }) });
 const isSaved = (held: Held, message: Message): boolean => message.seq >= held.savedLo && message.seq <= held.savedHi;

@@ -228,6 +228,47 @@ describe('the beginning of a connection', () => {
     expect(differences(client, server)).toEqual([]);
   });
 
+  test('[SY19] another era of the database takes what was lost out of the replica, however many others came in its place, and nothing else', async () => {
+    const kept = new Map<string, unknown>();
+    const { server, client, clock } = setUp({ storage: memoryStorage(kept) });
+    for (const id of ['c1', 'c2', 'c3']) server.found(id, { messages: 3 });
+    await ready(client);
+    const copy = { heads: new Map(server.heads), rows: new Map(server.rows) };
+    server.say('c1', 'ann', 'lost by the server');
+    // Ahead of what is in step, and nobody has yet said what comes before it.
+    server.answers.set('stream.changes', never);
+    server.lose = () => true;
+    server.say('c3', 'ann', 'never heard of');
+    server.lose = () => false;
+    server.say('c3', 'ann', 'heard of, and lost');
+    await settle();
+    server.answers.clear();
+    expect(texts(client.timeline('c1').messages)).toContain('lost by the server');
+    server.socket!.drop();
+    server.failOver(copy);
+    server.say('c1', 'ann', 'in its place');
+    server.asked.length = 0;
+    await clock.advance(1_000);
+    expect(client.connection.at).toBe('ready');
+    expect(texts(client.timeline('c1').messages)).toEqual(['old 1', 'old 2', 'old 3', 'in its place']);
+    expect(new Set(server.askedFor('stream.snapshot').map(({ stream }) => stream))).toEqual(new Set(['c1', 'c3'].map(conversationStream)));
+    expect(differences(client, server)).toEqual([]);
+    // What is kept on the device is of an era as well, and one that was not seen says nothing of the one before.
+    server.failOver({ heads: new Map(server.heads), rows: new Map(server.rows) });
+    server.failOver({ heads: new Map(server.heads), rows: new Map(server.rows) });
+    server.asked.length = 0;
+    await client.stop();
+    const later = connectTo(server, { storage: memoryStorage(kept) });
+    await ready(later);
+    expect(server.askedFor('stream.snapshot').length).toBe(4);
+    expect(differences(later, server)).toEqual([]);
+    server.asked.length = 0;
+    server.socket!.drop();
+    await clock.advance(1_000);
+    expect(later.connection.at).toBe('ready');
+    expect(server.asked.map(({ method }) => method).filter((method) => method.startsWith('stream.'))).toEqual([]);
+  });
+
   test('[SY6] a push that overtakes the reply to hello is no restored backup', async () => {
     const { server, client, clock } = setUp();
     server.found('c1', { messages: 3 });

@@ -50,6 +50,7 @@ export class Sync {
    */
   async start(hello: Result<'hello'>): Promise<void> {
     const mine = userStream(hello.user.id);
+    this.#replica.era = hello.era;
     await this.#catchUp(mine, hello.heads[mine]);
     this.#live = true;
     await Promise.all(this.#joined().map(({ conversationId: id }) => this.#catchUp(conversationStream(id), hello.heads[conversationStream(id)])));
@@ -114,8 +115,11 @@ export class Sync {
     const held = this.#replica.held(stream);
     // The server has less than we had: it was restored from a backup, and what came after that never was.
     const restored = serverHead !== undefined && (this.#atOpen.get(stream) ?? 0) > serverHead;
-    if (held && !restored && serverHead !== undefined && held.head >= serverHead && held.above.size === 0) return;
-    await this.#bring(stream, { target: serverHead ?? 0, snapshot: restored });
+    const doubtful = this.#replica.doubtfulEra(stream) !== undefined;
+    if (held && !restored && !doubtful && serverHead !== undefined && held.head >= serverHead && held.above.size === 0) return this.#replica.vouch(stream);
+    // What came ahead of the head cannot be asked about.
+    const torn = doubtful && this.#replica.newest(stream) > held!.head;
+    await this.#bring(stream, { target: serverHead ?? 0, snapshot: restored || torn });
   }
 
   /** Gets a stream to at least `target`. Rejects only when the connection ends; nobody has to wait for it. */
@@ -147,7 +151,8 @@ export class Sync {
           if (stream.startsWith('user:')) this.#forgetLeft();
         } else {
           const since = held.head;
-          const reply = await this.#patiently('stream.changes', { stream, since });
+          const era = this.#replica.doubtfulEra(stream);
+          const reply = await this.#patiently('stream.changes', { stream, since, ...(era !== undefined && { era }) });
           if (task.snapshot) continue;
           if ('tooOld' in reply) task.snapshot = true;
           else this.#replica.advance(stream, reply.version, reply.entities);

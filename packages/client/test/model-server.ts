@@ -43,6 +43,10 @@ export class ModelServer {
   readonly readVersions = new Map<string, number>();
   /** Client ids of mine under which nothing is taken. */
   readonly withdrawn = new Set<string>();
+  /** Of its database. */
+  era = 'first';
+  /** The era before, and what streams had come to when it ended, as far as that was not lost. */
+  before: { era: string; heads: Map<StreamId, number> } | undefined;
   /** Connections are refused. */
   down = false;
   /** More changed entities than this are too old. */
@@ -142,6 +146,16 @@ export class ModelServer {
     this.socket?.deliver({ heads: this.#headsOfMine() });
   }
 
+  /** Another database takes its place, which had only come as far as this copy. */
+  failOver(copy: { heads: Map<StreamId, number>; rows: Map<string, Entity> }): void {
+    this.before = { era: this.era, heads: new Map(copy.heads) };
+    this.era = `after ${this.era}`;
+    this.heads.clear();
+    this.rows.clear();
+    for (const [stream, head] of copy.heads) this.heads.set(stream, head);
+    for (const [key, row] of copy.rows) this.rows.set(key, row);
+  }
+
   lastSeq(conversationId: string): number {
     return Math.max(0, ...this.messages(conversationId).map((message) => message.seq));
   }
@@ -178,10 +192,12 @@ export class ModelServer {
   }
 
   readonly #methods: { [M in MethodName]?: (params: Params<M>, socket: ModelSocket) => unknown } = {
-    hello: () => ({ user: this.rows.get(`user/${this.userId}`), session: 's1', heads: this.#headsOfMine(), heartbeatMs: this.heartbeatMs, time: this.clock.now() }),
+    hello: () => ({ user: this.rows.get(`user/${this.userId}`), session: 's1', era: this.era, heads: this.#headsOfMine(), heartbeatMs: this.heartbeatMs, time: this.clock.now() }),
     'stream.heads': ({ streams }) => ({ heads: Object.fromEntries(streams.map((stream) => [stream, this.heads.get(stream as StreamId)])) }),
-    'stream.changes': ({ stream, since }) => {
+    'stream.changes': ({ stream, since, era = this.era }) => {
       this.#requireFollowed(stream as StreamId);
+      const common = era === this.before?.era ? (this.before.heads.get(stream as StreamId) ?? 0) : -1;
+      if (era !== this.era && since > common) return { tooOld: true };
       const head = this.heads.get(stream as StreamId) ?? 0;
       const changed = this.of(stream as StreamId)
         .filter((row) => row.version > since)

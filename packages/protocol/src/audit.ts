@@ -16,6 +16,7 @@ export const auditEvents = [
   'audit.pruned',
   'backup.made',
   'backup.restored',
+  'database.lost',
   'factors.changed',
   'group.dissolved',
   'invite.made',

@@ -76,6 +76,8 @@ test('[OP1] a backup that is taken while people write holds all that was acknowl
 
   expect(await kith('restore', copy, '--data', again)).toMatchObject({ code: 0, out: expect.stringMatching(/1 files[^]*Keys are not in a backup/) });
   const restored = await begin(again);
+  // Another era: what devices have of after the backup is not taken for the beginning of what comes now.
+  expect(eraOf(again)).not.toBe(eraOf(data));
   const there = await readAll(restored.url, who.conversationId, who.token);
   expect(there.filter(({ type }) => type === 'text').slice(0, before.length)).toEqual(before);
   const got = await fetch(`${restored.url}/files/${fileId}/plan.bin`, { headers: { authorization: `Bearer ${who.token}` } });
@@ -84,6 +86,15 @@ test('[OP1] a backup that is taken while people write holds all that was acknowl
   const { message } = await post(restored.url, 'message.send', { conversationId: who.conversationId, clientId: 'message-0', type: 'text', text: 'word 0' }, who.token);
   expect(message.id).toBe(acked[0]!.id);
 });
+
+function eraOf(data: string): string {
+  const db = new DatabaseSync(path.join(data, 'kith.db'), { readOnly: true });
+  try {
+    return (db.prepare('select id from eras order by number desc').get() as { id: string }).id;
+  } finally {
+    db.close();
+  }
+}
 
 test('[OP2] a backup into the folder of an earlier one copies what is new, and keeps what was', { timeout: 60_000 }, async () => {
   const [data, copy] = [folder(), folder()];

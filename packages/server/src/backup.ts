@@ -1,9 +1,11 @@
 import fs from 'node:fs';
 import path from 'node:path';
+import { sql } from 'kysely';
 import { copyFiles, listFiles } from './blobs/disk-copy.ts';
 import type { Config } from './config.ts';
 import { record } from './core/audit.ts';
-import { DatabaseError } from './db/db.ts';
+import { beginEra } from './core/eras.ts';
+import { DatabaseError, type Query } from './db/db.ts';
 import { besideServer } from './db/open.ts';
 import { type Inventory, copyDatabase, takeInventory } from './db/sqlite-copy.ts';
 
@@ -64,7 +66,10 @@ export async function restore(config: Where, from: string): Promise<Backup> {
   fs.rmSync(part, { force: true });
   copyDatabase(path.join(source, 'kith.db'), part);
   const found = await examine(part, path.join(config.data, 'files'));
-  const told = await note({ ...config, file: path.basename(part) }, 'backup.restored', found);
+  const restored = { ...config, file: path.basename(part) };
+  // One of a version that knew of no eras gets its first with the migration, which is another one than anybody holds.
+  await besideServer(restored, 'write', async (q) => ((await hasEras(q)) ? beginEra(q, Date.now()) : undefined));
+  const told = await note(restored, 'backup.restored', found);
   // Last of all: killed before, there is no server to be started on half of it.
   fs.renameSync(part, database);
   return { ...found, ...told };
@@ -88,6 +93,8 @@ async function note(where: Where & { file?: string }, event: 'backup.made' | 'ba
     return { untold: error.message };
   }
 }
+
+const hasEras = async (q: Query): Promise<boolean> => (await sql`select 1 from sqlite_master where name = 'eras'`.execute(q)).rows.length > 0;
 
 function requireSqlite({ database }: Where, tool: string): void {
   if (database !== 'sqlite') throw new DatabaseError(`With PostgreSQL, ${tool} does this, and files are copied by any tool: docs/operations.md says in which order.`);

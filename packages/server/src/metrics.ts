@@ -130,6 +130,15 @@ export function openMetrics({ process: ofProcess = false }: { process?: boolean 
     }),
     brokerConnected: new Gauge({ name: 'kith_broker_connected', help: 'Whether NATS is there: 1 or 0. Without NATS always 0.', registers }),
     brokerDropped: new Counter({ name: 'kith_broker_dropped_total', help: 'Publications that could not be handed to NATS; other nodes find them in the database.', registers }),
+    databaseEra: new Gauge({ name: 'kith_database_era', help: 'Number of the era of the database: one more with each standby that took over.', registers }),
+    databaseLost: new Counter({ name: 'kith_database_lost_commits_total', help: 'Commits that this node knew of and that were gone when another era began.', registers }),
+    databaseRefused: new Counter({ name: 'kith_database_refused_total', help: 'Times that a database server of an earlier era was refused.', registers }),
+    databaseStanding: new Gauge({
+      name: 'kith_database_standing',
+      help: 'Where what was acknowledged is: 1 at alone, asynchronous, synchronous, or missing (it waits for a standby). Without PostgreSQL none.',
+      labelNames: ['standing'],
+      registers,
+    }),
     limitHit: (limit: LimitName) => limitHits.inc({ limit }),
     closed: (as: CloseName) => closes.inc({ code: String(closeCodes[as].code) }),
     answered(door: 'ws' | 'http', outcome: string, limit?: Bound | SetBound) {

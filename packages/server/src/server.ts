@@ -9,7 +9,9 @@ import type { Config } from './config.ts';
 import type { Core } from './core/core.ts';
 import { openCore } from './core/open.ts';
 import { type Clock, realClock } from './gateway/clock.ts';
+import { openDatabaseWatch } from './gateway/database-watch.ts';
 import { type Gateway, openGateway } from './gateway/gateway.ts';
+import { Recent } from './gateway/recent.ts';
 import { openDoorkeeper } from './http/origin.ts';
 import { openExports } from './http/exports.ts';
 import { openRouter } from './http/router.ts';
@@ -84,7 +86,7 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
     onFault: ({ id, method, error }) => log.error({ err: error, id, method }, 'a request failed'),
   });
   const core = overrides.wrapCore?.(opened) ?? opened;
-  const broker = overrides.broker ?? (await openBroker(config, node, { log, metrics }).catch(closeAndThrow(opened)));
+  const broker = overrides.broker ?? (await openBroker(config, { node, core }, { log, metrics }).catch(closeAndThrow(opened)));
   let closing: Promise<void> | undefined;
   const doorkeeper = openDoorkeeper(config);
   const pictures = openPictures({ log });
@@ -101,8 +103,12 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
     stopping: () => closing !== undefined,
     ...(overrides.webFolder !== undefined && { webFolder: overrides.webFolder }),
   });
+  const recent = config.database === 'sqlite' ? undefined : new Recent();
   core.onPublish((publications) => {
-    for (const publication of publications) broker.publish(publication);
+    for (const publication of publications) {
+      recent?.note(publication);
+      broker.publish(publication);
+    }
   });
   core.onFatal(
     overrides.onFatal ??
@@ -110,7 +116,8 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
         throw error;
       }),
   );
-  const gateway: Gateway = openGateway({ server: router.server, core, broker, config, doorkeeper, clock, metrics, log });
+  const gateway: Gateway = openGateway({ server: router.server, core, broker, config, doorkeeper, clock, metrics, log, ...(recent && { recent }) });
+  const watch = recent && openDatabaseWatch({ core, broker, gateway, recent, clock, metrics, log });
   const sweeper = openSweeper({ core, blobs, clock, log, ...(overrides.now && { now: overrides.now }) });
   const exports = openExports({ core, blobs, clock, log, ...(overrides.now && { now: overrides.now }) });
   const previews = config.linkPreviews ? openPreviews({ core, blobs, config, clock, log, pictures, ...(overrides.network && { test: overrides.network }) }) : undefined;
@@ -120,6 +127,7 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
     await router.listen({ port: config.port, host: config.host });
   } catch (error) {
     gateway.close();
+    watch?.close();
     await previews?.close();
     await exports.close();
     await sweeper.close();
@@ -137,6 +145,7 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
   const stop = async (withinMs: number): Promise<void> => {
     log.info('stopping');
     const deadline = performance.now() + withinMs;
+    watch?.close();
     await gateway.drain(withinMs);
     await router.close(Math.max(0, deadline - performance.now()));
     await exports.close();
@@ -162,10 +171,10 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
 }
 
 /** @throws BrokerError: NATS refuses us. Only the one in use is loaded. */
-async function openBroker({ nats, natsCa, natsCreds }: Config, node: string, parts: { log: Log; metrics: Metrics }): Promise<Broker> {
+async function openBroker({ nats, natsCa, natsCreds }: Config, { node, core }: { node: string; core: Core }, parts: { log: Log; metrics: Metrics }): Promise<Broker> {
   if (nats === undefined) return openLocalBroker();
   const { openNats } = await import('./broker/nats.ts');
-  return openNats({ url: nats, ca: natsCa, creds: natsCreds, node }, parts);
+  return openNats({ url: nats, ca: natsCa, creds: natsCreds, node, era: await core.era() }, parts);
 }
 
 const closeAndThrow =

@@ -548,7 +548,7 @@ describe.each(beside)('a core, %s', (engine) => {
       say('end');
       setTimeout(() => process.exit(), 100);`,
       [],
-      { through: ['sh', '-c', 'ulimit -f 2000; exec "$0" "$@"'] },
+      { through: ['sh', '-c', 'ulimit -f 2200; exec "$0" "$@"'] },
     );
     onTestFinished(() => child.kill());
     const said: { what: string; value: never }[] = [];

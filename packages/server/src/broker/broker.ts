@@ -1,4 +1,4 @@
-import type { Publication, Topic } from '../core/core.ts';
+import type { Era, Publication, Topic } from '../core/core.ts';
 
 /**
  * Carries publications between nodes: the doorbell, never the log. Every implementation keeps this contract, and
@@ -39,6 +39,12 @@ export interface Broker {
    * is all that they have in common. @param others  Every other node that lives.
    */
   reaches(others: readonly string[]): boolean;
+
+  /** From now on this node works in this era: only what others publish who do, too, is delivered, and they are told of it. */
+  enter(era: Era): void;
+
+  /** Called with the era of another node, where it is not that of this one. One listener. */
+  onEra(listener: (era: Era) => void): void;
 
   /** After this nothing is delivered, and `publish` does nothing. */
   close(): Promise<void>;

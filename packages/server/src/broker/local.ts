@@ -24,6 +24,8 @@ export function openLocalBroker(): Broker {
     },
     // Nothing can come between a process and itself.
     onInterrupted() {},
+    enter() {},
+    onEra() {},
     reaches: (others) => others.length === 0,
     async close() {
       closed = true;

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { type Authenticator, type ConnectionOptions, type Msg, type NatsConnection, type Subscription, connect, credsAuthenticator, errors } from '@nats-io/transport-node';
-import type { Publication, Topic } from '../core/core.ts';
+import { type Era, type Publication, type Topic, isBefore } from '../core/core.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { type Broker, BrokerError } from './broker.ts';
@@ -26,13 +26,19 @@ export interface NatsOptions {
   creds?: string | undefined;
   /** Which node this is. */
   node: string;
+  /** In which it works at first. Default: one that all have of whom nothing is said. */
+  era?: Era;
   /** Milliseconds that a push waits for those before it. */
   patienceMs?: number;
 }
 
+/** Here every node says in which era it works: all others hear it. */
+const eraSubject = 'kith.era';
+/** What is published in one era is not heard in another: it would be taken for the continuation of what never was. */
+const within = (era: Era): string => `kith.${era.number}-${era.id}`;
 /** Beside the subject of each topic: here every node says that it is there, and when others should compare heads. */
-const aliveSubject = 'kith.alive';
-const subjectOf = (topic: Topic): string => `kith.t.${/^[\w:/-]+$/.test(topic) ? topic : `=${Buffer.from(topic).toString('base64url')}`}`;
+const aliveSubject = (era: Era): string => `${within(era)}.alive`;
+const subjectOf = (era: Era, topic: Topic): string => `${within(era)}.t.${/^[\w:/-]+$/.test(topic) ? topic : `=${Buffer.from(topic).toString('base64url')}`}`;
 
 /**
  * The broker of several nodes. What a node publishes reaches its own followers at once and by itself, so that they do not notice
@@ -63,11 +69,15 @@ class NatsBroker implements Broker {
   #following: Promise<void> | undefined;
   #deliver: (publication: Publication) => void = () => {};
   #interrupted: () => void = () => {};
+  #era: Era;
+  #alive: Subscription | undefined;
+  #onEra: (era: Era) => void = () => {};
   #beat: NodeJS.Timeout | undefined;
   #again: NodeJS.Timeout | undefined;
 
-  constructor({ url, ca, creds, node, patienceMs }: NatsOptions, { log, metrics }: { log: Log; metrics: Metrics }) {
+  constructor({ url, ca, creds, node, era = { number: 0, id: 'none' }, patienceMs }: NatsOptions, { log, metrics }: { log: Log; metrics: Metrics }) {
     this.#node = node;
+    this.#era = era;
     this.#log = log;
     this.#metrics = metrics;
     this.#order = new Order((publication) => this.#deliver(publication), patienceMs);
@@ -105,11 +115,16 @@ class NatsBroker implements Broker {
     const nats = await connect(this.#options);
     if (this.#closed) return nats.close();
     this.#nats = nats;
-    nats.subscribe(aliveSubject, { callback: (error, message) => (error ? this.#complain(error) : this.#onAlive(message)) });
+    nats.subscribe(eraSubject, { callback: (error, message) => (error ? this.#complain(error) : this.#heardEra(message.json<{ era: Era }>().era)) });
+    this.#listen(nats);
     for (const topic of this.#followed.keys()) this.#subscribe(topic);
     void this.#watch(nats);
     await nats.flush();
     this.#isUp();
+  }
+
+  #listen(nats: NatsConnection): void {
+    this.#alive = nats.subscribe(aliveSubject(this.#era), { callback: (error, message) => (error ? this.#complain(error) : this.#onAlive(message)) });
   }
 
   #later(): void {
@@ -162,7 +177,34 @@ class NatsBroker implements Broker {
 
   #sayAlive(compareHeads = false): void {
     if (!this.#up) return;
-    this.#send(aliveSubject, JSON.stringify({ node: this.#node, ...(compareHeads && { compareHeads }) }));
+    this.#send(eraSubject, JSON.stringify({ era: this.#era }));
+    this.#send(aliveSubject(this.#era), JSON.stringify({ node: this.#node, ...(compareHeads && { compareHeads }) }));
+  }
+
+  #heardEra(era: Era): void {
+    if (era.id === this.#era.id) return;
+    this.#onEra(era);
+    // It may have begun with an earlier one just now: it hears at once that there is a later one, before it has done anything.
+    if (isBefore(era, this.#era)) this.#send(eraSubject, JSON.stringify({ era: this.#era }));
+  }
+
+  enter(era: Era): void {
+    this.#era = era;
+    this.#heard.clear();
+    const nats = this.#nats;
+    if (!nats || nats.isClosed()) return;
+    this.#alive?.unsubscribe();
+    this.#listen(nats);
+    for (const [topic, subscription] of this.#followed) {
+      subscription?.unsubscribe();
+      this.#order.forget(topic);
+      this.#subscribe(topic);
+    }
+    this.#sayAlive(true);
+  }
+
+  onEra(listener: (era: Era) => void): void {
+    this.#onEra = listener;
   }
 
   #onAlive(message: Msg): void {
@@ -182,7 +224,7 @@ class NatsBroker implements Broker {
   publish(publication: Publication): void {
     if (this.#closed) return;
     if (this.#followed.has(publication.topic)) this.#order.take(publication);
-    if (this.#up) this.#send(subjectOf(publication.topic), encode(publication), publication);
+    if (this.#up) this.#send(subjectOf(this.#era, publication.topic), encode(publication), publication);
   }
 
   #send(subject: string, text: string, publication?: Publication): void {
@@ -262,7 +304,7 @@ class NatsBroker implements Broker {
   #subscribe(topic: Topic): void {
     // While it is cut off, the client keeps the list and asks for it with the next connection.
     const callback = (error: Error | null, message: Msg): void => (error ? this.#complain(error) : this.#onMessage(topic, message));
-    if (this.#nats && !this.#nats.isClosed()) this.#followed.set(topic, this.#nats.subscribe(subjectOf(topic), { callback }));
+    if (this.#nats && !this.#nats.isClosed()) this.#followed.set(topic, this.#nats.subscribe(subjectOf(this.#era, topic), { callback }));
   }
 
   known(topic: Topic, version: number): void {

@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { type ErrorCode, RequestError } from '@kith/protocol';
 import type { Config } from '../config.ts';
 import { DatabaseError } from '../db/db.ts';
-import type { Answer, Core, ExportJob, ExportPart, FileToServe, Identity, Publication, SentLink, Topic, Upload } from './core.ts';
+import type { Answer, Core, Era, ExportJob, ExportPart, FileToServe, Identity, Loss, Publication, SentLink, Standing, Topic, Upload } from './core.ts';
 import type { Fault } from './local-core.ts';
 import { type AsyncCall, type ToGateway, type ToWorker, batched } from './worker-port.ts';
 
@@ -82,6 +82,9 @@ class WorkerCore implements Core {
   watchable: Core['watchable'] = (who, topics) => this.#call<Topic[]>('watchable', who, topics);
   heads: Core['heads'] = (streams) => this.#call<Record<string, number>>('heads', streams);
   beat: Core['beat'] = () => this.#call<string[]>('beat');
+  era: Core['era'] = () => this.#call<Era>('era');
+  lookAtDatabase: Core['lookAtDatabase'] = () => this.#call<Standing | undefined>('lookAtDatabase');
+  compareWithEra: Core['compareWithEra'] = (era, seen) => this.#call<Loss>('compareWithEra', era, seen);
   sweepSessions: Core['sweepSessions'] = () => this.#call<undefined>('sweepSessions');
   setupLink: Core['setupLink'] = () => this.#call<string | undefined>('setupLink');
   findUpload: Core['findUpload'] = (who, fileId) => this.#call<Upload | undefined>('findUpload', who, fileId);
@@ -107,6 +110,9 @@ class WorkerCore implements Core {
   connected: Core['connected'] = (who) => this.#send({ tell: 'connected', who });
   disconnected: Core['disconnected'] = (who) => this.#send({ tell: 'disconnected', who });
   onPublish: Core['onPublish'] = (listener) => void (this.#publish = listener);
+  // A worker has SQLite: its file is no other one from one moment to the next.
+  heardOfEra: Core['heardOfEra'] = () => {};
+  onDatabase: Core['onDatabase'] = () => {};
   onLink: Core['onLink'] = (listener) => void (this.#link = listener);
   onFatal: Core['onFatal'] = (listener) => void (this.#fatal = listener);
 

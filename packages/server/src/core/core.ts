@@ -32,6 +32,22 @@ export interface Core {
   /** Once in five seconds: says that this node is there, and takes out the people of those that are no more. @returns the other nodes */
   beat(): Promise<string[]>;
 
+  /** Which history the database has. What is of another may never have been. */
+  era(): Promise<Era>;
+
+  /** Once in five seconds, where the database may be another server from one connection to the next: looks at the one that answers now. */
+  lookAtDatabase(): Promise<Standing | undefined>;
+
+  /** Another node works in this era. */
+  heardOfEra(era: Era): void;
+
+  /**
+   * What this node had seen committed when the era began: what is not there is written down, for operators.
+   *
+   * @returns what nobody had written down before
+   */
+  compareWithEra(era: Era, seen: Seen[]): Promise<Loss>;
+
   /** Ends the sessions that are over by age, and with them their connections. Once in a heartbeat. */
   sweepSessions(): Promise<void>;
 
@@ -120,6 +136,9 @@ export interface Core {
   /** Called with what was committed, in the order of the commits of each stream, and with signals. One listener. */
   onPublish(listener: (publications: Publication[]) => void): void;
 
+  /** Another era has begun, or a database of an earlier one was refused. One listener. */
+  onDatabase(listener: (news: PrimaryNews) => void): void;
+
   /** Called with the link of a message that was committed, where a preview may be made of it. One listener. */
   onLink(listener: (link: SentLink) => void): void;
 
@@ -131,6 +150,36 @@ export interface Core {
 
   /** Answers what is in flight, then closes the database. */
   close(): Promise<void>;
+}
+
+/** A time in which nothing that the database held was taken back. Another begins where a standby takes over, and with a restored backup. */
+export interface Era {
+  /** 1, 2, 3 … */
+  number: number;
+  /** Two that began on two servers at once have one number, and are not the same. */
+  id: string;
+}
+
+/** On how many machines is what was acknowledged? `missing`: it waits for a standby that is not there. */
+export type Standing = 'alone' | 'asynchronous' | 'synchronous' | 'missing';
+
+/** Of two with one number, which began on two servers at once, all nodes have to take the same for the later. */
+export const isBefore = (one: Era, other: Era): boolean => one.number < other.number || (one.number === other.number && one.id < other.id);
+
+export type PrimaryNews = { era: Era } | { refused: string };
+
+/** What a stream had come to. */
+export interface Seen {
+  stream: StreamId;
+  version: number;
+  seq: number;
+}
+
+/** What had been committed, and is gone. */
+export interface Loss {
+  streams: number;
+  commits: number;
+  messages: number;
 }
 
 export interface Identity {
@@ -274,6 +323,8 @@ export type Publication =
       kind: 'push';
       topic: StreamId;
       version: number;
+      /** Of the newest message of a conversation. */
+      seq?: number;
       frame: string;
       /** For pushes of `user:` streams: what every connection of that person follows, or no longer, before anything later is delivered. */
       follow?: Topic[];

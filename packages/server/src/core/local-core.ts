@@ -10,12 +10,33 @@ import { type Note, record, recordStart } from './audit.ts';
 import { findAvatar } from './avatars.ts';
 import { BlockNotes } from './block-notes.ts';
 import { Context, type Handler, type Services } from './context.ts';
-import type { Answer, Caller, Core, ExportJob, ExportPart, FileToServe, Identity, LinkPage, Publication, SentLink, StoredBytes, Topic, Upload } from './core.ts';
+import type {
+  Answer,
+  Caller,
+  Core,
+  Era,
+  ExportJob,
+  ExportPart,
+  FileToServe,
+  Identity,
+  LinkPage,
+  Loss,
+  PrimaryNews,
+  Publication,
+  Seen,
+  SentLink,
+  Standing,
+  StoredBytes,
+  Topic,
+  Upload,
+} from './core.ts';
 import { exportDone, exportPart, nextExport } from './exports.ts';
 import { DiskReserve } from './disk-reserve.ts';
+import { readEra } from './eras.ts';
 import { dropUpload, fileStored, findFile, findUpload, forgetFiles, forgetOriginals, originals, unusedFiles } from './files.ts';
 import { readSiteName } from './site-name.ts';
 import { linkFound, linkWanted, reserveLinkPicture } from './links.ts';
+import { writeLoss } from './losses.ts';
 import { Online } from './online.ts';
 import { Passwords } from './passwords.ts';
 import { makePlaces } from './places.ts';
@@ -208,6 +229,22 @@ class LocalCore implements Core {
     return this.#track(this.#services.db.read((q) => readHeads(q, streams)));
   }
 
+  era(): Promise<Era> {
+    return this.#track(this.#services.db.read((q) => readEra(q)));
+  }
+
+  async lookAtDatabase(): Promise<Standing | undefined> {
+    return this.#track(Promise.resolve(this.#services.db.primary?.look()));
+  }
+
+  heardOfEra(era: Era): void {
+    this.#services.db.primary?.heard(era);
+  }
+
+  compareWithEra(era: Era, seen: Seen[]): Promise<Loss> {
+    return this.#track(writeLoss(this.#services, era, seen));
+  }
+
   sweepSessions(): Promise<void> {
     return this.#track(
       this.#ages
@@ -338,6 +375,10 @@ class LocalCore implements Core {
 
   onPublish(listener: (publications: Publication[]) => void): void {
     this.#publish = listener;
+  }
+
+  onDatabase(listener: (news: PrimaryNews) => void): void {
+    this.#services.db.primary?.onNews(listener);
   }
 
   onLink(listener: (link: SentLink) => void): void {

@@ -214,7 +214,7 @@ function publications(parts: Map<StreamId, Part>): Publication[] {
   return [...own, ...others].flatMap(([topic, part]) => publication(topic, part));
 }
 
-function publication(topic: StreamId, { version, entities, follow, unfollow, doubt, end, silent }: Part): Publication[] {
+function publication(topic: StreamId, { version, seq, entities, follow, unfollow, doubt, end, silent }: Part): Publication[] {
   const control = { ...(follow.length > 0 && { follow }), ...(unfollow.length > 0 && { unfollow }) };
   if (!silent)
     return [
@@ -222,6 +222,7 @@ function publication(topic: StreamId, { version, entities, follow, unfollow, dou
         kind: 'push',
         topic,
         version,
+        ...(seq > 0 && { seq }),
         frame: JSON.stringify({ stream: topic, version, entities: [...entities.values()] }),
         ...control,
         ...(doubt.length > 0 && { doubt }),

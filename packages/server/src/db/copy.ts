@@ -56,8 +56,8 @@ export interface Target extends Side {
   finish(): Promise<void>;
 }
 
-/** Tables that are not copied: what the copying itself and the migrations keep, and keys, which may have been elsewhere. */
-export const isOurs = (table: string): boolean => !/^(?:kysely_|sqlite_|kith_copy$|kith_moved$|secrets$)/.test(table);
+/** Tables that are not copied: what the copying itself and the migrations keep, keys, which may have been elsewhere, and which server it was. */
+export const isOurs = (table: string): boolean => !/^(?:kysely_|sqlite_|kith_copy$|kith_moved$|secrets$|era_servers$)/.test(table);
 
 export const keyOf = ({ key, columns }: Table, row: Row): Row => key.map((name) => row[columns.indexOf(name)]!);
 

@@ -1,4 +1,5 @@
 import type { Kysely } from 'kysely';
+import type { Era, PrimaryNews, Standing } from '../core/core.ts';
 import type { Statement } from './prepare.ts';
 import type { MessagesTable, Schema, StreamsTable } from './schema.ts';
 
@@ -32,7 +33,22 @@ export interface Database {
    */
   scrub(): Promise<boolean>;
 
+  /** Only where it may be another server from one connection to the next. */
+  readonly primary?: Primary;
+
   close(): Promise<void>;
+}
+
+/** The server that is written to, as a node sees it: one of an earlier era is refused, whatever name leads to it. */
+export interface Primary {
+  /** Opens a connection to whatever server is behind the name now. @throws when there is none, or it is refused */
+  look(): Promise<Standing>;
+
+  /** Another node works in this era: servers of an earlier one are not written to from here on. */
+  heard(era: Era): void;
+
+  /** Told of another era before anything of it is read or written; and, once, that a server of an earlier one was refused. One listener. */
+  onNews(listener: (news: PrimaryNews) => void): void;
 }
 
 /**

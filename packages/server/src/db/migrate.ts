@@ -21,6 +21,7 @@ import * as nodes from './migrations/0017_nodes.ts';
 import * as keys from './migrations/0020_keys.ts';
 import * as tokens from './migrations/0020_tokens.ts';
 import * as reach from './migrations/0021_reach.ts';
+import * as eras from './migrations/0023_eras.ts';
 
 /** In the order they run. A released one is never changed. */
 const migrations = {
@@ -45,6 +46,7 @@ const migrations = {
   '0020_keys': keys,
   '0020_tokens': tokens,
   '0021_reach': reach,
+  '0023_eras': eras,
 };
 
 /** @throws DatabaseError when a migration fails, or the database was made by a newer program */

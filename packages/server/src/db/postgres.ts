@@ -2,10 +2,11 @@ import type { Socket } from 'node:net';
 import { RequestError } from '@kith/protocol';
 import { type ControlledTransaction, Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
-import { type Append, CommitUnknown, type Database, DatabaseError, type Query } from './db.ts';
+import { type Append, CommitUnknown, type Database, DatabaseError, type Primary, type Query } from './db.ts';
 import { migrate } from './migrate.ts';
 import { preparing } from './often.ts';
 import { Appends } from './postgres-append.ts';
+import { PostgresPrimary } from './postgres-primary.ts';
 import type { Schema } from './schema.ts';
 
 const connections = 10;
@@ -36,37 +37,58 @@ pg.types.setTypeParser(INT8, Number);
  * @throws DatabaseError when it cannot be reached, is no primary, acknowledges before it is durable, or is newer than this program
  */
 export async function openPostgres(url: string, { longestMs = statementMs }: { longestMs?: number } = {}): Promise<Database> {
-  const pool = new pg.Pool({
+  const options = {
     connectionString: url,
-    max: connections,
     statement_timeout: longestMs,
     // A node that stands still in a transaction holds a stream that others wait for.
     idle_in_transaction_session_timeout: longestMs,
     connectionTimeoutMillis: connectMs,
-    // Every connection, also those after a failover: the server behind the name may be another one now.
-    verify: (client, done) => {
+  };
+  /** @param check  Of every connection, also those after a failover: the server behind the name may be another one now. */
+  const openPool = (check: (client: pg.PoolClient) => Promise<void>): { pool: pg.Pool; db: Kysely<Schema> } => {
+    const verify: pg.PoolConfig['verify'] = (client, done) => {
       // oxlint-disable-next-line promise/no-callback-in-promise -- the pool knows no promises here
-      void requireCareful(client).then(() => done(), done);
-    },
-  });
-  // A connection that breaks is replaced at its next use, and its queries tell. Without listeners, on the pool for the
-  // idle ones and on each for when it is in use, the process would end.
-  pool.on('error', () => {});
-  pool.on('connect', (client) => {
+      void check(client).then(() => done(), done);
+    };
+    const pool = new pg.Pool({ ...options, max: connections, verify });
+    // A connection that breaks is replaced at its next use, and its queries tell. Without listeners, on the pool for the
+    // idle ones and on each for when it is in use, the process would end.
+    pool.on('error', () => {});
+    pool.on('connect', (client) => {
+      client.on('error', () => {});
+      giveUpSilent(client, 2 * longestMs);
+    });
+    return { pool, db: new Kysely<Schema>({ dialect: new PostgresDialect({ pool: preparing(pool) }) }) };
+  };
+  const primary = new PostgresPrimary(async () => {
+    const client = new pg.Client(options);
     client.on('error', () => {});
-    giveUpSilent(client, 2 * longestMs);
+    await client.connect();
+    try {
+      await requireCareful(client);
+    } catch (error) {
+      await client.end();
+      throw error;
+    }
+    return client;
   });
-  const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: preparing(pool) }) });
+  // Which history its server has stands in the tables: the others come when there are any.
+  const first = openPool(requireCareful);
   try {
     // By itself, so that what is wrong with the server is not taken for what is wrong with its tables.
-    await pool.query('select 1');
-    await migrate(db);
+    await first.pool.query('select 1');
+    await migrate(first.db);
   } catch (error) {
-    await db.destroy();
     if (error instanceof DatabaseError) throw error;
     throw new DatabaseError(`PostgreSQL cannot be used: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  } finally {
+    await first.db.destroy();
   }
-  return new PostgresDatabase(db, new Appends(pool, db));
+  const { pool, db } = openPool(async (client) => {
+    await requireCareful(client);
+    await primary.admit(client);
+  });
+  return new PostgresDatabase(db, new Appends(pool, db), primary);
 }
 
 /**
@@ -74,7 +96,7 @@ export async function openPostgres(url: string, { longestMs = statementMs }: { l
  *
  * @throws DatabaseError
  */
-async function requireCareful(client: pg.PoolClient): Promise<void> {
+async function requireCareful(client: pg.ClientBase): Promise<void> {
   const asked = ['transaction_read_only', 'synchronous_commit', 'fsync', 'full_page_writes', 'kith.may_lose_data'];
   const setting = (name: string) => `current_setting('${name}', true) as "${name}"`;
   const { rows } = await client.query<Record<string, string | null>>(`select ${asked.map(setting).join(', ')}`);
@@ -105,6 +127,7 @@ interface Waiting {
 }
 
 class PostgresDatabase implements Database {
+  readonly primary: Primary;
   readonly #db: Query;
   readonly #appends: Appends;
   /** The last writer of each key: those of one conversation wait here in order, not at the row lock in any order. */
@@ -113,9 +136,10 @@ class PostgresDatabase implements Database {
   readonly #gathering = new Map<string, Waiting[]>();
   readonly #running = new Set<Promise<unknown>>();
 
-  constructor(db: Query, appends: Appends) {
+  constructor(db: Query, appends: Appends, primary: Primary) {
     this.#db = db;
     this.#appends = appends;
+    this.primary = primary;
   }
 
   read<T>(work: (q: Query) => Promise<T>): Promise<T> {

@@ -7,6 +7,10 @@ import type { Generated } from 'kysely';
  */
 export interface Schema {
   streams: StreamsTable;
+  eras: ErasTable;
+  era_servers: EraServersTable;
+  era_heads: EraHeadsTable;
+  losses: LossesTable;
   nodes: NodesTable;
   online: OnlineTable;
   presence: PresenceTable;
@@ -45,6 +49,34 @@ export interface Schema {
 }
 
 type Flag = 0 | 1;
+
+/** Times in which nothing that the database held was taken back; the one with the highest number is now: core/eras.ts. */
+export interface ErasTable {
+  number: number;
+  id: string;
+  at: number;
+}
+
+/** The server that is in this era: PostgreSQL's system identifier and timeline. None: the database is a file, or was copied here. */
+export interface EraServersTable {
+  era: number;
+  server: string;
+}
+
+/** What every stream had come to when the newest era began: up to there it is one with the era before. */
+export interface EraHeadsTable {
+  stream: string;
+  version: number;
+  seq: number;
+}
+
+/** What had been committed, as far as nodes know, and was not there any more when an era began. */
+export interface LossesTable {
+  era: number;
+  stream: string;
+  commits: number;
+  messages: number;
+}
 
 /** One row a stream: its counters. Locking this row is locking the stream. */
 export interface StreamsTable {

@@ -2,6 +2,7 @@ import { RequestError, type StreamId, limits, parseStream } from '@kith/protocol
 import { requireMember } from '../core/access.ts';
 import type { Handlers } from '../core/context.ts';
 import { readConversationSnapshot, readConversationStream, readUser, readUserSnapshot, readUserStream } from '../core/entities.ts';
+import { isStillSo, readEra } from '../core/eras.ts';
 import { readJoined } from '../core/membership.ts';
 import { isSessionOpen } from '../core/sessions.ts';
 import { readHeads } from '../core/streams.ts';
@@ -13,7 +14,8 @@ export const sync: Handlers<'hello' | 'stream.heads' | 'stream.changes' | 'strea
     return context.read(async (q) => {
       if (!(await isSessionOpen(q, sessionId))) throw new RequestError('unauthenticated');
       const heads = await readHeads(q, [`user:${userId}`, ...(await readJoined(q, userId)).map((id) => `conversation:${id}`)]);
-      return { user: await readUser(q, userId), session: sessionId, heads, heartbeatMs: context.config.heartbeatMs, time: context.now() };
+      const { id: era } = await readEra(q);
+      return { user: await readUser(q, userId), session: sessionId, era, heads, heartbeatMs: context.config.heartbeatMs, time: context.now() };
     });
   },
 
@@ -24,13 +26,15 @@ export const sync: Handlers<'hello' | 'stream.heads' | 'stream.changes' | 'strea
     });
   },
 
-  async 'stream.changes'(context, { stream, since, limit = limits.resumeEntities }) {
+  async 'stream.changes'(context, { stream, since, era, limit = limits.resumeEntities }) {
     return context.read(async (q) => {
       const { kind, id } = await requireReadable(q, stream, context.userId);
       // The version is read before the rows. Read after, a change committed in between would be skipped for good.
       const head = (await readHeads(q, [stream]))[stream] ?? 0;
       // A client ahead of us: this database is older than what it has seen, a restored backup.
       if (since > head || since === 0) return { tooOld: true as const };
+      // The same after others were committed in the place of what it lost.
+      if (era !== undefined && !(await isStillSo(q, { stream, version: since, era }))) return { tooOld: true as const };
       const read = kind === 'user' ? readUserStream : readConversationStream;
       const entities = since === head ? [] : await read(q, id, since, limits.resumeEntities + 1);
       if (entities.length > limits.resumeEntities) return { tooOld: true as const };

@@ -14,10 +14,13 @@ import { Hub } from './hub.ts';
 import { Line } from './line.ts';
 import { Writer } from './send-queue.ts';
 import { furthestBehind } from './shedding.ts';
+import type { Recent } from './recent.ts';
 import { Slices } from './slices.ts';
 import { Strangers } from './strangers.ts';
 
 export interface Gateway {
+  /** Says goodbye to everybody, who then come back: what they hold may not be so any more. From then on nothing of before is followed. */
+  sendAway(): void;
   /** Takes no more connections, answers what is in flight, says goodbye to everybody; those who do not go are let go. */
   drain(withinMs: number): Promise<void>;
   /** Ends everything at once. */
@@ -33,6 +36,8 @@ interface Parts {
   clock: Clock;
   metrics: Metrics;
   log: Log;
+  /** Is told of what others have published, too. */
+  recent?: Recent;
 }
 
 /** Turns of the timer in one heartbeat: each pings its share of the connections, so that they do not all answer at once. */
@@ -56,8 +61,8 @@ const spread = { perConnectionMs: 2, leastMs: 500, mostMs: 20_000 };
 const goldenRatio = (Math.sqrt(5) - 1) / 2;
 
 /** Opens `GET /ws` on the server. */
-export function openGateway({ server, core, broker, config, doorkeeper, clock, metrics, log }: Parts): Gateway {
-  const hub = new Hub(broker, metrics, log, (streams) => core.heads(streams));
+export function openGateway({ server, core, broker, config, doorkeeper, clock, metrics, log, recent }: Parts): Gateway {
+  const hub = new Hub(broker, metrics, log, (streams) => core.heads(streams), recent);
   const writer = new Writer();
   const strangers = new Strangers(clock.now());
   /** Handshakes that came at once. */
@@ -322,11 +327,17 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
     for (const line of lines) line.terminate();
   };
 
+  const spreadMs = (): string => String(Math.min(spread.mostMs, Math.max(spread.leastMs, connected * spread.perConnectionMs)));
+
   return {
+    sendAway() {
+      const ms = spreadMs();
+      for (const connection of [...connections()]) connection.close('restarting', ms);
+    },
     async drain(withinMs) {
       draining = true;
-      const ms = Math.min(spread.mostMs, Math.max(spread.leastMs, connected * spread.perConnectionMs));
-      for (const connection of [...connections()]) connection.drain('restarting', String(ms));
+      const ms = spreadMs();
+      for (const connection of [...connections()]) connection.drain('restarting', ms);
       await allClosed(withinMs);
       close();
     },

@@ -4,6 +4,7 @@ import { type Publication, type Topic, everyPresence } from '../core/core.ts';
 import type { Log } from '../log.ts';
 import type { Metrics } from '../metrics.ts';
 import { Few } from './few.ts';
+import type { Recent } from './recent.ts';
 import { type Frame, buildFrame } from './send-queue.ts';
 
 /** What the hub sees of a connection. */
@@ -65,12 +66,15 @@ export class Hub {
   readonly #unsure = new Set<Follower>();
 
   /** @param ask  The newest versions of streams, from the database. */
-  constructor(broker: Broker, metrics: Metrics, log: Log, ask: (streams: StreamId[]) => Promise<Record<string, number>>) {
+  constructor(broker: Broker, metrics: Metrics, log: Log, ask: (streams: StreamId[]) => Promise<Record<string, number>>, recent?: Recent) {
     this.#broker = broker;
     this.#metrics = metrics;
     this.#log = log;
     this.#ask = ask;
-    broker.onPublication((publication) => this.deliver(publication));
+    broker.onPublication((publication) => {
+      recent?.note(publication);
+      this.deliver(publication);
+    });
   }
 
   /** Whoever begins to follow has been told up to here. */

@@ -24,6 +24,7 @@ export const errorCodes = {
   not_a_member: { status: 404, retryable: false, message: 'You are not in this conversation.' },
   not_friends: { status: 403, retryable: false, message: 'You two are not friends.' },
   handle_taken: { status: 409, retryable: false, message: 'Somebody has this user name already.' },
+  name_taken: { status: 409, retryable: false, message: 'This name looks like that of an operator or of somebody who governs a group, or like the voice of the server.' },
   client_id_reused: { status: 409, retryable: false, message: 'This client id names another message.' },
   incomplete: { status: 409, retryable: false, message: 'The bytes are not all there, or not up to this place. HEAD says where to go on.' },
   checksum_mismatch: { status: 460, retryable: false, message: 'These are not the bytes of this SHA-256.' },

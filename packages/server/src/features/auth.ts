@@ -17,6 +17,7 @@ import { isOperator, isOver } from '../core/session-ages.ts';
 import { findByOtherToken, renewToken } from '../core/session-tokens.ts';
 import { endSessions, isSessionOpen, touchSession } from '../core/sessions.ts';
 import { showChanged, streamsThatShow } from '../core/shown.ts';
+import { isTaken, requireOwnName } from '../core/own-name.ts';
 import { readSiteName } from '../core/site-name.ts';
 import type { Commit, Log } from '../core/streams.ts';
 import { resetOf } from '../core/tickets.ts';
@@ -171,7 +172,8 @@ export const auth: Handlers<
     const known = await find();
     if (known) return signIn(context, known.id, 'jwt', device);
     try {
-      return await createUser(context, { externalId, name: nameOf(claims), device });
+      const name = nameOf(claims);
+      return await createUser(context, { externalId, name: (await context.read((q) => isTaken(q, name))) ? 'Guest' : name, device });
     } catch (error) {
       // The same person came twice at the same moment, for the first time.
       const other = await find();
@@ -330,6 +332,8 @@ async function createUser(context: Context, given: NewUser): Promise<Result<'aut
   const announcements = await context.read(announcementsId);
   const opened = await context.commit([], async (c) => {
     if (given.handle !== undefined && (await handleExists(c.q, given.handle))) throw new RequestError('handle_taken');
+    // Whom another site vouches for comes in, whatever it calls them: `nameOf` has seen to that.
+    if (!given.invite?.operator && given.externalId === undefined) await requireOwnName(c.q, given.name);
     if (given.invite) await useInvite(c, given.invite);
     await c.begin(own);
     const row: UsersTable = {

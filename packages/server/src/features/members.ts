@@ -4,6 +4,7 @@ import { appendLine } from '../core/append.ts';
 import type { Handlers } from '../core/context.ts';
 import { memberRows, readMember, toMember } from '../core/entities.ts';
 import { findNewcomers, join, joinedAmong, leave, streamsOf } from '../core/membership.ts';
+import { requireTellApart } from '../core/own-name.ts';
 import { requireQuota } from '../core/quotas.ts';
 import type { Commit } from '../core/streams.ts';
 import type { MembersTable } from '../db/schema.ts';
@@ -43,6 +44,11 @@ export const members: Handlers<'member.list' | 'member.add' | 'member.remove' | 
         );
         if (newcomers.length > 0) {
           await requireQuota(context, c.q, 'addedPerHour', newcomers.length);
+          await requireTellApart(
+            c.q,
+            conversationId,
+            newcomers.map((newcomer) => newcomer.userId),
+          );
           await join(c, { id: conversationId, type }, newcomers);
           await appendLine(c, conversationId, userId, { type: 'added', userIds: newcomers.map((newcomer) => newcomer.userId) });
         }

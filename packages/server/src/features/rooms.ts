@@ -7,6 +7,7 @@ import { join, joinedAmong } from '../core/membership.ts';
 import { readSettings } from '../core/privacy.ts';
 import { roomTopic } from '../core/rooms-online.ts';
 import type { Query } from '../db/db.ts';
+import { requireTellApart } from '../core/own-name.ts';
 import { requireQuota } from '../core/quotas.ts';
 
 const listedRooms = 200;
@@ -58,6 +59,7 @@ export const rooms: Handlers<'room.list' | 'room.create' | 'room.join' | 'room.o
       if (!room) throw new RequestError('not_a_member');
       if ((await joinedAmong(c, conversationId, [userId])).has(userId)) throw c.unchanged({ conversation: await readConversation(c.q, conversationId) });
       await requireQuota(context, c.q, 'comingsPerMinute');
+      await requireTellApart(c.q, conversationId, [userId]);
       await requireNotBarred(c.q, conversationId, userId, c.now);
       await join(c, { id: conversationId, type: 'room' }, [{ userId }]);
       return { conversation: await readConversation(c.q, conversationId) };

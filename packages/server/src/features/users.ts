@@ -14,6 +14,7 @@ import { showChanged, streamsThatShow } from '../core/shown.ts';
 import { readSiteName } from '../core/site-name.ts';
 import type { Commit } from '../core/streams.ts';
 import type { Query } from '../db/db.ts';
+import { requireOwnName } from '../core/own-name.ts';
 import { requireQuota } from '../core/quotas.ts';
 
 export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.changePassword' | 'user.delete'> = {
@@ -71,6 +72,7 @@ export const users: Handlers<'user.get' | 'user.search' | 'user.update' | 'user.
       const before = await readUser(c.q, userId);
       const after = { name: name ?? before.name, avatar: avatar ?? before.avatar, bio: bio ?? before.bio, accepts: accepts ?? before.accepts };
       if (Object.entries(after).every(([field, value]) => before[field as keyof typeof after] === value)) throw c.unchanged({ user: before });
+      if (after.name !== before.name) await requireOwnName(c.q, after.name, userId);
       if (after.name !== before.name || after.avatar !== before.avatar) await requireQuota(context, c.q, 'renamesPerMinute');
       await changeAvatar(c, userId, own, before.avatar, after.avatar);
       await c.q

@@ -51,6 +51,7 @@ describe.each(engines)('errors on %s', (engine) => {
     not_a_member: async () => ask(await place.guest(), 'message.history', { conversationId: 'x' }),
     not_friends: async () => ask(await place.guest(), 'conversation.direct', { userId: (await place.guest()).id }),
     handle_taken: async () => place.server.post('auth.register', { handle: 'admin', password, name: 'Admin' }),
+    name_taken: async () => ask(await place.guest(), 'user.update', { name: 'Аdmin' }),
     async client_id_reused() {
       const { anna, conversationId } = await place.direct();
       const { clientId: id } = await anna.say(conversationId);

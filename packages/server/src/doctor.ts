@@ -4,6 +4,8 @@ import { examine } from './backup.ts';
 import { type Config, mib } from './config.ts';
 import { AuditBroken, verify } from './core/audit.ts';
 import { ageOf, readSecrets, secretsFile } from './core/secrets.ts';
+import type { Standing } from './core/core.ts';
+import { readLoss } from './core/losses.ts';
 import { hasFactor } from './core/factors.ts';
 import { DatabaseError } from './db/db.ts';
 import { besideServer } from './db/open.ts';
@@ -117,12 +119,27 @@ async function auditLog(config: Config, now: number, say: Say): Promise<void> {
   }
 }
 
+/** What the loss of the database server would cost. */
+const standings: Record<Standing, [state: Finding['state'], words: string]> = {
+  alone: ['well', 'none: what is acknowledged is on one machine'],
+  asynchronous: ['look', 'not waited for: if it takes over, the last acknowledged messages may be lost. Set synchronous_standby_names, with synchronous_commit=on'],
+  synchronous: ['well', 'what is acknowledged is on two machines'],
+  missing: ['broken', 'it is waited for and is not there: nothing can be written. Start it, or change synchronous_standby_names'],
+};
+
 async function postgres(config: Config, say: Say): Promise<void> {
   const { openDatabase } = await import('./db/open.ts');
   try {
     const db = await openDatabase(config);
-    await db.close();
-    say('database', 'well', 'PostgreSQL answers, and is safe in a power cut');
+    try {
+      say('database', 'well', 'PostgreSQL answers, and is safe in a power cut');
+      const standing = await db.primary!.look();
+      say('standby', ...standings[standing]);
+      const lost = await db.read((q) => readLoss(q, 0));
+      if (lost) say('failover', 'look', `the one of ${new Date(lost.at).toISOString()} lost ${lost.messages} acknowledged messages, ${lost.commits} changes in all`);
+    } finally {
+      await db.close();
+    }
   } catch (error) {
     say('database', 'broken', error instanceof Error ? error.message : String(error));
   }

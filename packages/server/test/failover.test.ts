@@ -2,6 +2,7 @@ import { closeCodes } from '@kith/protocol';
 import pg from 'pg';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { examineServer } from '../src/doctor.ts';
 import { type Person, type TestClient, type TestServer, startTestServer } from './harness.ts';
 import { type TestNats, findNatsServer, startNats } from './nats.ts';
 import { type TestPostgres, createTestDatabase, openTestPostgres } from './postgres.ts';
@@ -69,6 +70,25 @@ describe.skipIf(missing)('a standby that nobody waited for takes over', () => {
   let from: number;
   const say = (node: TestServer, text: string, clientId: string) => node.call('message.send', { conversationId, clientId, type: 'text', text }, ann.token);
 
+  test('[FO1] whether what is acknowledged is on two machines is logged, measured, looked at by the doctor and shown to operators', async () => {
+    const operator = await nodes[0]!.operator();
+    const shown = (node = nodes[0]!) => node.call('site.database', {}, operator.token);
+    const doctor = async (): Promise<unknown> => (await examineServer(nodes[0]!.config)).find(({ what }) => what === 'standby');
+    const standingOf = async (node: TestServer) => (await node.running.metrics.databaseStanding.get()).values.map(({ labels }) => labels.standing);
+    expect(await shown()).toEqual({ standing: 'asynchronous' });
+    expect(await doctor()).toMatchObject({ state: 'look', words: expect.stringContaining('may be lost') });
+    // Both look at the start.
+    for (const node of nodes) await expect.poll(() => standingOf(node)).toEqual(['asynchronous']);
+    expect(lines.filter(({ level, msg }) => level === 'warn' && msg.includes('a standby that is not waited for'))).toHaveLength(2);
+    await ask(servers[0]!.url, `alter system set synchronous_standby_names = '*'`);
+    await ask(servers[0]!.url, 'select pg_reload_conf()');
+    await expect.poll(() => shown()).toEqual({ standing: 'synchronous' });
+    expect(await doctor()).toMatchObject({ state: 'well', words: 'what is acknowledged is on two machines' });
+    await ask(servers[0]!.url, 'alter system reset synchronous_standby_names');
+    await ask(servers[0]!.url, 'select pg_reload_conf()');
+    await expect.poll(() => shown()).toEqual({ standing: 'asynchronous' });
+  }, 60_000);
+
   test('[FO2] what was acknowledged and is gone is reported once by all nodes together, and everybody is sent to compare', async () => {
     const [one, two] = nodes as [TestServer, TestServer];
     [ann, bob] = [await one.register('ann'), await two.register('bob')];
@@ -96,6 +116,8 @@ describe.skipIf(missing)('a standby that nobody waited for takes over', () => {
     const reports = lines.filter(({ msg }) => msg.includes('has lost'));
     expect(reports.map(({ level, commits, messages, streams }) => ({ level, commits, messages, streams }))).toEqual([{ level: 'error', commits: 3, messages: 3, streams: 1 }]);
     expect(await ask(urlOf(1), `select stream, commits, messages from losses`)).toEqual([{ stream: `conversation:${conversationId}`, commits: 3, messages: 3 }]);
+    const operator = await one.call('auth.login', { handle: 'operator', password: 'correct horse' });
+    expect(await two.call('site.database', {}, operator.token)).toEqual({ standing: 'alone', lost: { at: expect.any(Number), streams: 1, commits: 3, messages: 3 } });
     expect(await ask(urlOf(1), `select detail from audit where event = 'database.lost'`)).toEqual([{ detail: JSON.stringify({ era: 2, streams: 1, commits: 3, messages: 3 }) }]);
   }, 60_000);
 

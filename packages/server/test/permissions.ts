@@ -331,6 +331,7 @@ export const matrix: { [M in MethodName]: Row<Params<M>> } = {
   'admin.reports': anyway(() => ({}), operators('ok')),
   'admin.settle': anyway(() => ({ reportId: 'none' }), operators('not_found')),
   'site.rename': anyway(() => ({ name: unique('Site') }), operators('ok')),
+  'site.database': anyway(() => ({}), operators('ok'), mild),
   'announcement.send': anyway(() => ({ text: 'Hear me' }), operators('ok'), mild),
   'admin.invite': anyway(() => ({}), operators('ok')),
   'admin.audit': anyway(() => ({}), operators('ok')),

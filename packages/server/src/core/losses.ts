@@ -21,6 +21,16 @@ export async function writeLoss({ db, now }: { db: Database; now: () => number }
   return loss;
 }
 
+/** Of the newest era, if it began after that. */
+export async function readLoss(q: Query, after: number): Promise<(Loss & { at: number }) | undefined> {
+  const { number } = await readEra(q);
+  const era = await q.selectFrom('eras').select('at').where('number', '=', number).where('at', '>', after).executeTakeFirst();
+  const rows = await q.selectFrom('losses').select(['commits', 'messages']).where('era', '=', number).execute();
+  if (!era || rows.length === 0) return undefined;
+  const sum = (of: 'commits' | 'messages'): number => rows.reduce((all, row) => all + row[of], 0);
+  return { at: era.at, streams: rows.length, commits: sum('commits'), messages: sum('messages') };
+}
+
 async function writePart(q: Query, { era, seen, at }: { era: Era; seen: Seen[]; at: number }): Promise<Loss> {
   const loss: Loss = { streams: 0, commits: 0, messages: 0 };
   const streams = seen.map(({ stream }) => stream);

@@ -19,6 +19,11 @@ export const limits = {
   outboundMost: 8_388_608,
   /** Milliseconds that one connection lasts, a tenth more or less. */
   connectionMs: 86_400_000,
+  /** Requests that the core of one server has been asked and not answered, and UTF-16 units of them: beyond, others are busy. */
+  coreRequests: 20_000,
+  coreRequestUnits: 67_108_864,
+  /** UTF-16 units that the core has said and the gateway has not read: beyond, the core asks its database nothing until half of it is read. */
+  coreUnread: 16_777_216,
   /** Levels of nesting in any JSON we read. */
   jsonDepth: 12,
   /** UTF-16 units of one message's text. */

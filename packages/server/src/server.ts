@@ -83,6 +83,7 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
     node,
     ...(overrides.engine && { engine: overrides.engine }),
     ...(overrides.now && { clock: overrides.now }),
+    onLimit: (limit) => metrics.limitHit(limit),
     onFault: ({ id, method, error }) => log.error({ err: error, id, method }, 'a request failed'),
   });
   const core = overrides.wrapCore?.(opened) ?? opened;

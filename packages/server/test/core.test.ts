@@ -5,7 +5,7 @@ import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setImmediate as loopTurn } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
-import { type Entity, type MethodName, type Params, type Push, type Result, entityKey } from '@kith/protocol';
+import { type Bound, type Entity, type MethodName, type Params, type Push, type Result, type RequestError, entityKey, limits } from '@kith/protocol';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type Config, configWith } from '../src/config.ts';
 import type { Answer, Caller, Core, Publication } from '../src/core/core.ts';
@@ -45,9 +45,9 @@ class Host {
     core.onPublish((publications) => events.push({ publications }));
   }
 
-  static async open(config: Config, engine: 'worker' | 'direct'): Promise<Host> {
+  static async open(config: Config, engine: 'worker' | 'direct', onLimit: (limit: Bound) => void = () => {}): Promise<Host> {
     const events: Event[] = [];
-    const core = await openCore({ config, engine, onFault: (fault) => events.push({ fault }) });
+    const core = await openCore({ config, engine, onFault: (fault) => events.push({ fault }), onLimit });
     return new Host(core, events);
   }
 
@@ -174,6 +174,56 @@ test('[CR9] closing a core whose thread is gone waits for nothing', async () => 
   await (await thread).terminate();
   expect((await fatal).message).toBe('the core ended unexpectedly');
   await host.core.close();
+});
+
+test('[CR20] [LI3] a core has so many requests in hand, and so much text of them, and the rest is busy until they are answered', async () => {
+  const hits: string[] = [];
+  const core = await openCore({ config: configIn(folder()), engine: 'direct', onLimit: (limit) => hits.push(limit) });
+  onTestFinished(() => core.close());
+  const ask = (frame: string) => core.handle({ ip: '127.0.0.1' }, frame);
+  const large = 'x'.repeat(limits.frameBytes);
+  for (const [limit, frame, most] of [
+    ['coreRequests', '', limits.coreRequests],
+    ['coreRequestUnits', large, limits.coreRequestUnits / large.length],
+  ] as const) {
+    const answers = Array.from({ length: most }, () => ask(frame));
+    const refused: unknown = await ask('x').catch((error: RequestError) => error.toBody());
+    expect(refused).toMatchObject({ code: 'busy', retryAfterMs: 1_000 });
+    expect(hits.splice(0)).toEqual([limit]);
+    expect(new Set((await Promise.all(answers)).map(({ error }) => error))).toEqual(new Set(['bad_json']));
+    expect((await ask(frame)).error).toBe('bad_json');
+    expect(hits).toEqual([]);
+  }
+});
+
+test('[CR21] [LI3] a core whose answers and pushes are not read waits, and loses none of them', { timeout: 60_000 }, async () => {
+  const data = folder();
+  const hits: string[] = [];
+  const host = await Host.open(configIn(data), 'worker', (limit) => hits.push(limit));
+  onTestFinished(() => host.core.close());
+  const anna = await host.guest('Anna');
+  const { conversation } = await host.result(anna, 'conversation.create', { title: 'Club', memberIds: [] });
+  const file = new DatabaseSync(path.join(data, 'kith.db'), { timeout: 5_000 });
+  const seq = file.prepare('select seq from streams where id = ?');
+  const stored = (): number => (seq.get(`conversation:${conversation.id}`) as { seq: number }).seq;
+  const text = 'x'.repeat(limits.messageText);
+  // Each is answered and pushed; so many that one batch of them is not all.
+  const most = Math.ceil((2.5 * limits.coreUnread) / (2 * text.length));
+  let sent = 0;
+  // Where the core takes longer to begin than this thread waits for it, once more.
+  for (let round = 0; hits.length === 0; round += 1) {
+    expect(round).toBeLessThan(10);
+    const answers = Array.from({ length: most }, () => host.result(anna, 'message.send', { conversationId: conversation.id, clientId: `client-id-${sent++}`, type: 'text', text }));
+    await loopTurn();
+    // This thread reads nothing until nothing more is stored.
+    for (let [last, since] = [0, performance.now()]; performance.now() - since < 100;) if (stored() !== last) [last, since] = [stored(), performance.now()];
+    const seqs = (await Promise.all(answers)).map(({ message }) => message.seq);
+    expect(seqs).toEqual(seqs.map((_, at) => seqs[0]! + at));
+  }
+  file.close();
+  expect(new Set(hits)).toEqual(new Set(['coreUnread']));
+  const pushed = host.pushed.flatMap((entity) => (entity.kind === 'message' && entity.type === 'text' ? [entity.clientId] : []));
+  expect(pushed).toEqual(Array.from({ length: sent }, (_, at) => `client-id-${at}`));
 });
 
 test('[CR1] a core answers and publishes the same in a worker, in this thread, on PostgreSQL, and where every work is run again', { timeout: 60_000 }, async () => {

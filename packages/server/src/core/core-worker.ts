@@ -1,18 +1,23 @@
 import { Worker } from 'node:worker_threads';
-import { type ErrorCode, RequestError } from '@kith/protocol';
+import { type Bound, type ErrorCode, RequestError } from '@kith/protocol';
 import type { Config } from '../config.ts';
 import { DatabaseError } from '../db/db.ts';
 import type { Answer, Core, Era, ExportJob, ExportPart, FileToServe, Identity, Loss, Publication, SentLink, Standing, Topic, Upload } from './core.ts';
 import type { Fault } from './local-core.ts';
-import { type AsyncCall, type ToGateway, type ToWorker, batched } from './worker-port.ts';
+import { type AsyncCall, type Handed, type ToGateway, type ToWorker, batched, tellReadEvery } from './worker-port.ts';
 
 /** Milliseconds that the thread gets to end by itself, once its core is closed. */
 const endMs = 2_000;
 
+interface Heard {
+  onFault: (fault: Fault) => void;
+  onLimit: (limit: Bound) => void;
+}
+
 /** @throws DatabaseError */
-export async function openWorkerCore(config: Config, onFault: (fault: Fault) => void): Promise<Core> {
+export async function openWorkerCore(config: Config, heard: Heard): Promise<Core> {
   const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: { config }, name: 'kith-core' });
-  const core = new WorkerCore(worker, onFault);
+  const core = new WorkerCore(worker, heard);
   await core.opened;
   return core;
 }
@@ -25,11 +30,13 @@ class WorkerCore implements Core {
   #next = 1;
   #closing = false;
   #gone = false;
+  /** Units read and not told yet. */
+  #read = 0;
   #publish: (publications: Publication[]) => void = () => {};
   #link: (link: SentLink) => void = () => {};
   #fatal: (error: Error) => void = () => {};
 
-  constructor(worker: Worker, onFault: (fault: Fault) => void) {
+  constructor(worker: Worker, { onFault, onLimit }: Heard) {
     this.#worker = worker;
     this.#send = batched((messages: ToWorker[]) => worker.postMessage(messages));
     this.opened = new Promise((resolve, reject) => {
@@ -38,12 +45,19 @@ class WorkerCore implements Core {
         else if ('refused' in message) reject(new DatabaseError(message.refused));
         else if ('publications' in message) this.#publish(message.publications);
         else if ('link' in message) this.#link(message.link);
+        else if ('limit' in message) onLimit(message.limit);
         else if ('fatal' in message) this.#fatal(new Error(message.fatal));
         else if ('fault' in message)
           onFault({ id: message.fault.id, method: message.fault.method, error: Object.assign(new Error(message.fault.message), { stack: message.fault.stack }) });
         else this.#settle(message);
       };
-      worker.on('message', (messages: ToGateway[]) => messages.forEach(receive));
+      worker.on('message', ({ messages, units }: Handed) => {
+        messages.forEach(receive);
+        this.#read += units;
+        if (this.#read < tellReadEvery) return;
+        this.#send({ read: this.#read });
+        this.#read = 0;
+      });
       worker.on('error', (error: Error) => {
         reject(error);
         this.#fatal(error);

@@ -1,5 +1,7 @@
+import type { Bound } from '@kith/protocol';
 import type { Config } from '../config.ts';
 import { openDatabase } from '../db/open.ts';
+import { bounded } from './bounded.ts';
 import type { Core } from './core.ts';
 import { openWorkerCore } from './core-worker.ts';
 import { type Fault, startCore } from './local-core.ts';
@@ -11,6 +13,8 @@ export interface OpenOptions {
   /** Milliseconds since 1970. Only in this thread; a worker has its own clock. */
   clock?: () => number;
   onFault?: (fault: Fault) => void;
+  /** One of the core's own limits was hit. */
+  onLimit?: (limit: Bound) => void;
   /** What this node is called among others. Only in this thread. */
   node?: string;
 }
@@ -20,9 +24,9 @@ export interface OpenOptions {
  *
  * @throws DatabaseError
  */
-export async function openCore({ config, engine, clock, onFault = () => {}, node }: OpenOptions): Promise<Core> {
+export async function openCore({ config, engine, clock, onFault = () => {}, onLimit = () => {}, node }: OpenOptions): Promise<Core> {
   const beside = engine ?? (config.database === 'sqlite' && !clock ? 'worker' : 'direct');
-  if (beside === 'worker') return openWorkerCore(config, onFault);
+  if (beside === 'worker') return bounded(await openWorkerCore(config, { onFault, onLimit }), onLimit);
   const db = await openDatabase(config);
-  return startCore({ config, db, now: clock ?? Date.now, onFault, ...(node !== undefined && { node }) });
+  return bounded(await startCore({ config, db, now: clock ?? Date.now, onFault, ...(node !== undefined && { node }) }), onLimit);
 }

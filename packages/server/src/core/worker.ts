@@ -5,7 +5,7 @@ import { CommitUnknown, DatabaseError } from '../db/db.ts';
 import { openDatabase } from '../db/open.ts';
 import type { Core } from './core.ts';
 import { type Fault, startCore } from './local-core.ts';
-import { type ToGateway, type ToWorker, batched } from './worker-port.ts';
+import { type Handed, type ToGateway, type ToWorker, Unread, batched, unitsOf } from './worker-port.ts';
 
 // The entry of the core's thread.
 
@@ -14,10 +14,21 @@ const codeOf = (error: unknown): ErrorCode | undefined => (error instanceof Requ
 
 async function serve(config: Config): Promise<void> {
   const port = parentPort!;
-  const send = batched((messages: ToGateway[]) => port.postMessage(messages));
+  let units = 0;
+  const hand = batched((messages: ToGateway[]) => {
+    port.postMessage({ messages, units } satisfies Handed);
+    units = 0;
+  });
+  const unread = new Unread(() => send({ limit: 'coreUnread' }));
+  const send = (message: ToGateway): void => {
+    const more = unitsOf(message);
+    unread.said(more);
+    units += more;
+    hand(message);
+  };
   let core: Core;
   try {
-    const db = await openDatabase(config);
+    const db = await openDatabase(config, () => unread.room);
     const onFault = ({ id, method, error }: Fault): void => {
       const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
       send({ fault: { id, method, message, ...(stack !== undefined && { stack }) } });
@@ -33,7 +44,8 @@ async function serve(config: Config): Promise<void> {
   core.onFatal((error) => send({ fatal: error.message }));
   port.on('message', (messages: ToWorker[]) => {
     for (const message of messages) {
-      if ('tell' in message) core[message.tell](message.who);
+      if ('read' in message) unread.read(message.read);
+      else if ('tell' in message) core[message.tell](message.who);
       else {
         const { id } = message;
         const answered = (core[message.call] as (...args: unknown[]) => Promise<unknown>)(...message.args).then(

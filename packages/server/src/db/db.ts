@@ -70,6 +70,9 @@ export interface Append<T> {
   done: (place: Place) => T;
 }
 
+/** For an engine whose answers somebody has to take away: what it waits for before it goes on. undefined: there is room for more. */
+export type Room = () => Promise<void> | undefined;
+
 export type Place = Pick<StreamsTable, 'version' | 'seq' | 'at'>;
 
 /** The commit itself failed half-way: the work may be durable or not. Neither ack nor nack may follow. */

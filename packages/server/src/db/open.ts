@@ -2,17 +2,18 @@ import type { Config } from '../config.ts';
 import path from 'node:path';
 import { sql } from 'kysely';
 import type { Source, Target } from './copy.ts';
-import { type Database, DatabaseError, type Query, movedWords } from './db.ts';
+import { type Database, DatabaseError, type Query, type Room, movedWords } from './db.ts';
 
 type Where = Pick<Config, 'database' | 'data'>;
 
 /**
  * The engine that the configuration names. Only the one in use is loaded.
  *
+ * @param room  Before each batch: what it waits for, if anything. Only on SQLite.
  * @throws DatabaseError, also when it is an unfinished copy, or everything was moved away from it
  */
-export async function openDatabase(config: Where): Promise<Database> {
-  const db = await openEngine(config);
+export async function openDatabase(config: Where, room?: Room): Promise<Database> {
+  const db = await openEngine(config, room);
   try {
     const words = await db.read((q) => whyNot(q, config));
     if (words !== undefined) throw new DatabaseError(words);
@@ -23,8 +24,8 @@ export async function openDatabase(config: Where): Promise<Database> {
   }
 }
 
-async function openEngine(config: Where): Promise<Database> {
-  if (config.database === 'sqlite') return (await import('./sqlite.ts')).openSqlite(config.data);
+async function openEngine(config: Where, room?: Room): Promise<Database> {
+  if (config.database === 'sqlite') return (await import('./sqlite.ts')).openSqlite(config.data, { ...(room && { room }) });
   return (await import('./postgres.ts')).openPostgres(config.database);
 }
 

@@ -4,7 +4,7 @@ import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlit
 import { RequestError } from '@kith/protocol';
 import { Kysely, SqliteDialect } from 'kysely';
 import { type Look, lookAtAll, noteCleanStop, takeCleanStop } from './clean-stop.ts';
-import { type Append, CommitUnknown, DataMoved, type Database, DatabaseError, type Query } from './db.ts';
+import { type Append, CommitUnknown, DataMoved, type Database, DatabaseError, type Query, type Room } from './db.ts';
 import { migrate } from './migrate.ts';
 import { type Direct, type Prepared, type Statement, runDirectly } from './prepare.ts';
 import type { Schema } from './schema.ts';
@@ -47,10 +47,11 @@ interface Job {
  * fsync for all, and a failed one takes nobody with it, for each is in a savepoint of its own, but for messages that cannot fail.
  *
  * @param dir  Data directory; made if missing. One process at a time.
+ * @param room  What reads and writes wait for before the next batch of them, if anything.
  * @param from  Bytes of a file that is looked at only after it is opened, if it is as a clean stop left it.
  * @throws DatabaseError when the directory is in use or cannot be written to, or the file is damaged or newer than this program
  */
-export async function openSqlite(dir: string, { from = looksLaterFrom } = {}): Promise<Database> {
+export async function openSqlite(dir: string, { from = looksLaterFrom, room = () => undefined }: { from?: number; room?: Room } = {}): Promise<Database> {
   const file = path.join(dir, 'kith.db');
   makeWritable(dir, file);
   const lock = lockDirectory(dir);
@@ -66,8 +67,9 @@ export async function openSqlite(dir: string, { from = looksLaterFrom } = {}): P
     writer.exec('commit');
     const reader = openFile(file);
     reader.exec('pragma query_only = on');
-    const close = (lookedAt: boolean): Promise<void> => (lookedAt && sizeOf(file) >= from ? noteCleanStop(file) : Promise.resolve());
-    return new SqliteDatabase(file, lock, await hold(writer, write, 'begin immediate'), await hold(reader, kyselyOn(reader), 'begin'), close, later ? lookAtAll(file) : undefined);
+    const noteClosed = (lookedAt: boolean): Promise<void> => (lookedAt && sizeOf(file) >= from ? noteCleanStop(file) : Promise.resolve());
+    const around = { noteClosed, look: later ? lookAtAll(file) : undefined, room };
+    return new SqliteDatabase(file, lock, await hold(writer, write, 'begin immediate'), await hold(reader, kyselyOn(reader), 'begin'), around);
   } catch (error) {
     writer?.close();
     lock.close();
@@ -193,6 +195,13 @@ async function hold(file: DatabaseSync, query: Query, begin: string): Promise<He
   };
 }
 
+interface Around {
+  noteClosed: (lookedAt: boolean) => Promise<void>;
+  /** At a file that was opened unseen. */
+  look: Look | undefined;
+  room: Room;
+}
+
 class SqliteDatabase implements Database {
   readonly #lock: DatabaseSync;
   readonly #writer: Held;
@@ -202,6 +211,7 @@ class SqliteDatabase implements Database {
   readonly #commit: StatementSync;
   readonly #foreign: Foreign;
   readonly #names: Names;
+  readonly #room: Room;
   readonly #appends: Appends;
   readonly #writes: Job[] = [];
   #writing: Promise<void> | undefined;
@@ -218,8 +228,9 @@ class SqliteDatabase implements Database {
   #broken: CommitUnknown | undefined;
   #closed = false;
 
-  constructor(file: string, lock: DatabaseSync, writer: Held, reader: Held, noteClosed: (lookedAt: boolean) => Promise<void>, look: Look | undefined) {
+  constructor(file: string, lock: DatabaseSync, writer: Held, reader: Held, { noteClosed, look, room }: Around) {
     this.#lock = lock;
+    this.#room = room;
     this.#writer = writer;
     this.#reader = reader;
     this.#savepoint = writer.file.prepare('savepoint job');
@@ -277,6 +288,8 @@ class SqliteDatabase implements Database {
   async #runReads(): Promise<void> {
     const { file, q, begin, rollback } = this.#reader;
     while (this.#reads.length > 0) {
+      const room = this.#room();
+      if (room) await room;
       const jobs = this.#reads.splice(0, readsAtOnce);
       try {
         begin.run();
@@ -296,6 +309,8 @@ class SqliteDatabase implements Database {
     do {
       // What this turn of the loop still brings shares the sync, and what the last batch has to say is sent before the next.
       await nextTurn();
+      const room = this.#room();
+      if (room) await room;
       if (this.#scrubs.length > 0) this.#emptyLog();
       if (this.#writes.length > 0) await this.#batch(this.#writer);
     } while (this.#writes.length + this.#scrubs.length > 0);

@@ -302,7 +302,18 @@ async function requireMayRegister(context: Context, code: string | undefined): P
   if (code) {
     const hash = sha256(code);
     const invite = await context.read((q) =>
-      q.selectFrom('invites').selectAll().where('code_hash', '=', hash).where('uses_left', '>', 0).where('expires_at', '>', context.now()).executeTakeFirst(),
+      q
+        .selectFrom('invites')
+        .leftJoin('users', 'users.id', 'invites.created_by')
+        .select('invites.operator')
+        .where('code_hash', '=', hash)
+        .where('uses_left', '>', 0)
+        .where('expires_at', '>', context.now())
+        // Of somebody who is no operator any more it is worth nothing. The first one, and those of the command line, are nobody's.
+        .where((eb) =>
+          eb.or([eb('invites.created_by', 'is', null), eb.and([eb('users.operator', '=', 1), eb('users.disabled_at', 'is', null), eb('users.deleted_at', 'is', null)])]),
+        )
+        .executeTakeFirst(),
     );
     if (!invite) throw new RequestError('invite_required', { message: 'This invitation is used up or too old.' });
     if (invite.operator === 0) requireOpenToInvited(context);

@@ -345,7 +345,7 @@ describe('limits of a connection', () => {
 describe('strangers', () => {
   const behindProxy = { rateLimits: true, trustProxy: '127.0.0.1' };
 
-  test('[WS3.1] an address has 10 sockets that have not said hello; another address is not touched', async () => {
+  test('[HO9] [WS3.1] an address has 10 sockets that have not said hello; another address is not touched', async () => {
     await using server = await startTestServer({ clock: new ManualClock(), config: behindProxy });
     const from = (address: string) => ({ headers: { 'x-forwarded-for': address } });
     const ten = await Promise.all(Array.from({ length: 10 }, () => server.socket(from('203.0.113.7'))));
@@ -357,14 +357,14 @@ describe('strangers', () => {
     expect(await hits(server, 'pending-address')).toBe(1);
   });
 
-  test('[WS3.1] there are 1,000 of them in all', async () => {
+  test('[HO9] [WS3.1] there are 1,000 of them in all', async () => {
     await using server = await startTestServer({ clock: new ManualClock(), config: { rateLimits: true } });
     for (let n = 0; n < 10; n++) await Promise.all(Array.from({ length: 100 }, () => server.socket()));
     await expect(server.socket()).rejects.toMatchObject({ status: 503 });
     expect(await hits(server, 'pending-total')).toBe(1);
   });
 
-  test('an address opens 30 at once, then 5 a second', async () => {
+  test('[HO9] an address opens 30 at once, then 5 a second', async () => {
     const clock = new ManualClock();
     await using server = await startTestServer({ clock, config: behindProxy });
     const options = { headers: { 'x-forwarded-for': '2001:db8::1' } };
@@ -376,14 +376,14 @@ describe('strangers', () => {
     await expect(server.socket(options)).rejects.toMatchObject({ status: 429 });
   });
 
-  test('[3.3 X-Forwarded-For] from a peer that is not trusted is not believed', async () => {
+  test('[HO5] [3.3 X-Forwarded-For] from a peer that is not trusted is not believed', async () => {
     await using server = await startTestServer({ clock: new ManualClock(), config: { rateLimits: true, registrationsPerHour: 1 } });
     const as = (address: string) => server.post('auth.guest', { name: 'Ann' }, { headers: { 'x-forwarded-for': address } });
     expect((await as('203.0.113.1')).status).toBe(200);
     expect((await as('203.0.113.2')).status).toBe(429);
   });
 
-  test('a server has as many connections as its operator allows', async () => {
+  test('[HO9] a server has as many connections as its operator allows', async () => {
     await using server = await startTestServer({ config: { maxConnections: 2 } });
     const first = await server.socket();
     await server.socket();

@@ -118,11 +118,11 @@ describe('the web client', () => {
     '/files/x',
     '/index-abc123.js',
     '//etc/passwd',
-  ])('[3.3] %s is 404', async (path) => {
+  ])('[HO8] [3.3] %s is 404', async (path) => {
     expect((await server.http('GET', path)).status).toBe(404);
   });
 
-  test('[3.3] changes nothing, by whatever method', async () => {
+  test('[HO6] [3.3] changes nothing, by whatever method', async () => {
     for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'TRACE']) {
       const answer = await server.http(method, '/');
       expect([method, answer.status]).toEqual([method, 405]);
@@ -208,21 +208,21 @@ describe('[3.3] bytes that are no request', () => {
     ['an unknown method', 'BREW / HTTP/1.1\r\nHost: localhost\r\n\r\n'],
     ['no host', 'GET / HTTP/1.1\r\n\r\n'],
     ['nonsense', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n'],
-  ])('%s is answered 400', async (_, bytes) => {
+  ])('[HO6] %s is answered 400', async (_, bytes) => {
     expect(await answered(bytes)).toBe(400);
   });
 
-  test('headers of more than 16 KiB are answered 431', async () => {
+  test('[HO6] headers of more than 16 KiB are answered 431', async () => {
     expect(await answered(`GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: ${'x'.repeat(20_000)}\r\n\r\n`)).toBe(431);
   });
 
-  test('CONNECT opens nothing', async () => {
+  test('[HO6] CONNECT opens nothing', async () => {
     const raw = await RawSocket.open(server.port);
     raw.write('CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n');
     expect((await raw.ended).toString()).not.toContain('200');
   });
 
-  test('slow peers are cut: 10 s for headers, 30 s for a request, 5 s of idleness', () => {
+  test('[HO7] slow peers are cut: 10 s for headers, 30 s for a request, 5 s of idleness', () => {
     const { headersTimeout, requestTimeout, keepAliveTimeout } = server.running.http;
     expect({ headersTimeout, requestTimeout, keepAliveTimeout }).toEqual({ headersTimeout: 10_000, requestTimeout: 1_800_000, keepAliveTimeout: 5_000 });
   });

@@ -168,6 +168,20 @@ describe.each(engines)('signing in on %s', (engine) => {
     expect(results.flatMap((result) => (result.status === 'rejected' ? [(result.reason as RequestError).code] : []))).toEqual(Array.from({ length: 3 }, () => 'invite_required'));
   });
 
+  test('[AU6] a code of somebody who is no operator any more lets nobody in', async () => {
+    const second = await place.person();
+    const operators = (on: boolean) => place.rows.run(`update users set operator = ${on ? 1 : 0} where id = ?`, second.id);
+    await operators(true);
+    const { code } = await second.call('admin.invite', { uses: 3, hours: 1 });
+    const enter = () => place.server.call('auth.register', { handle: unique('invited'), password, name: 'Invited', invite: code });
+    await enter();
+    await operators(false);
+    await expect(enter()).rejects.toMatchObject({ code: 'invite_required' });
+    await operators(true);
+    await (await place.operator()).call('admin.disable', { userId: second.id, disabled: true });
+    await expect(enter()).rejects.toMatchObject({ code: 'invite_required' });
+  });
+
   test('[AU1] what is too easy to guess is refused wherever a password is given', async () => {
     const anna = await place.person();
     const guest = await place.server.guest();

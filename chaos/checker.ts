@@ -18,13 +18,11 @@ export interface Bounds {
   growthMiB: number;
   growthFiles: number;
   walMiB: number;
-  /** What is sent once more on the next connection still stands where it was sent first. */
-  resentInOrder: boolean;
   /** Pushes that may be missed on connections in step: none, where nothing between server and client may lose any. */
   gaps: number;
 }
 
-export const usualBounds: Bounds = { leakMs: 1_000, firstAckMs: 10_000, connectedMs: 30_000, growthMiB: 200, growthFiles: 20, walMiB: 64, resentInOrder: true, gaps: 0 };
+export const usualBounds: Bounds = { leakMs: 1_000, firstAckMs: 10_000, connectedMs: 30_000, growthMiB: 200, growthFiles: 20, walMiB: 64, gaps: 0 };
 
 /** What was missed shows with the next push of its stream. Milliseconds. */
 const lateMs = 2_000;
@@ -63,7 +61,7 @@ export function check(history: Entry[], bounds: Bounds = usualBounds, soFar = fa
 
   noLoss(wrong, of('ack'), truth, of('held'));
   realTime(wrong, truth, sends, acks);
-  sendOrder(wrong, bounds, truth, of('send'), of('again'));
+  sendOrder(wrong, truth, of('send'), of('again'));
   goodOrder(wrong, of('stopped'), of('look'), sends, acks, of('closed'));
   calm(wrong, of('calm'), of('closed'), of('error'));
   nothingInvented(wrong, sends, words, of('seen'), truth);
@@ -158,9 +156,9 @@ function realTime(wrong: Wrong, truth: Map<string, Row[]>, sends: Map<string, Of
 }
 
 /** R4: what one device sends to one conversation stands there in the order in which it left, but for what was told to come again. */
-function sendOrder(wrong: Wrong, { resentInOrder }: Bounds, truth: Map<string, Row[]>, sends: Of<'send'>[], again: Of<'again'>[]): void {
+function sendOrder(wrong: Wrong, truth: Map<string, Row[]>, sends: Of<'send'>[], again: Of<'again'>[]): void {
   const turn = new Map(sends.map((send, index) => [send.clientId, { device: send.device, index }]));
-  const late = new Set(again.filter(({ code }) => code !== resent || !resentInOrder).map(({ clientId }) => clientId));
+  const late = new Set(again.filter(({ code }) => code !== resent).map(({ clientId }) => clientId));
   for (const [conversation, rows] of truth) {
     const last = new Map<string, { clientId: string; index: number }>();
     for (const row of rows) {

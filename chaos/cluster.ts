@@ -369,7 +369,7 @@ async function playOn(site: Site, { turns, seed, acks, load }: ClusterRun): Prom
     history.close();
     const all = readHistory(histories);
     return {
-      violations: check(all, { ...usualBounds, leakMs: 2_000, gaps: Infinity, resentInOrder: false, ...asked.bounds }),
+      violations: check(all, { ...usualBounds, leakMs: 2_000, gaps: Infinity, ...asked.bounds }),
       acks: all.filter(({ e }) => e === 'ack').length,
       messages: all.reduce((sum, entry) => sum + (entry.e === 'truth' ? entry.rows.length : 0), 0),
       starts,

@@ -102,7 +102,7 @@ export async function play({ turns, seed, acks, untilFound, variant, load, bound
   const random = randomFrom(seed);
   const nemeses = turns.map(([nemesis]) => nemesis);
   const asked = together(nemeses);
-  const allBounds = { ...usualBounds, resentInOrder: variant === 'sqlite', ...asked.bounds, ...bounds };
+  const allBounds = { ...usualBounds, ...asked.bounds, ...bounds };
   const env: NodeJS.ProcessEnv = Object.assign({}, ...nemeses.map((nemesis) => nemesis.env));
   const data = await (nemeses.find((nemesis) => nemesis.folder)?.folder!(folder) ?? { path: path.join(folder, 'data'), release: async () => {} });
   const database = variant === 'postgres' ? await createTestDatabase() : undefined;

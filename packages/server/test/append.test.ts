@@ -138,6 +138,39 @@ describe('messages on PostgreSQL', () => {
     expect((await stored(conversationId)).map(({ text }) => text)).toEqual(texts);
   });
 
+  test('[DB65] what waits behind a message of which nobody knows whether it is there is not done: asked again, it comes behind it', async () => {
+    const conversationId = await group(bob);
+    const first = (connection = 1) => nodes[0].ask({ ...ann, connection }, 'message.send', say(conversationId, 'left-first'));
+    const others = [
+      (connection = 1) => nodes[0].ask({ ...ann, connection }, 'message.send', say(conversationId, 'left-second')),
+      () => nodes[0].ask(bob, 'message.withdraw', { conversationId, clientId: 'never-left' }),
+      (connection = 1) => nodes[0].ask({ ...ann, connection }, 'message.send', say(conversationId, 'left-third')),
+    ];
+    const holder = new pg.Client(url);
+    await holder.connect();
+    await holder.query('begin');
+    await holder.query('select from streams where id = $1 for update', [`conversation:${conversationId}`]);
+    const held = first();
+    const waiting = `from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+    await expect.poll(async () => (await rows.query(`select pid ${waiting}`)).rows.length).toBe(1);
+    const behind = others.map((ask) => ask());
+    await rows.query(`select pg_terminate_backend(pid) ${waiting}`);
+    const leave = { error: 'busy', effects: [{ do: 'close', as: 'tryLater' }] };
+    expect(await held).toMatchObject(leave);
+    await holder.end();
+    expect((await Promise.all(behind)).map(({ error, effects }) => ({ error, effects }))).toEqual(others.map(() => ({ error: 'busy', effects: undefined })));
+    expect(nodes[0].faults.splice(0).map((error) => (error as Error).name)).toEqual(['CommitUnknown']);
+    // What that connection had sent before it was closed comes too late, too.
+    expect(await others[2]!()).toMatchObject(leave);
+    expect(await stored(conversationId)).toEqual([]);
+    expect((await Promise.all([first, ...others].map((ask) => ask(2)))).map(({ error }) => error)).toEqual([undefined, undefined, undefined, undefined]);
+    expect(
+      (await rows.query('select client_id from messages where conversation_id = $1 and client_id is not null order by seq', [conversationId])).rows.map(
+        (row) => (row as { client_id: string }).client_id,
+      ),
+    ).toEqual(['left-first', 'left-second', 'left-third']);
+  });
+
   test.each(Array.from({ length: 2 }, () => Math.floor(Math.random() * 2 ** 31)))(
     '[DB62] messages at once, with refusals, repetitions and ones that were taken back among them, are answered as one at a time, seed %i',
     async (seed) => {

@@ -274,6 +274,8 @@ export interface LinkPage {
 export interface Caller {
   /** Absent before sign-in. */
   identity?: Identity;
+  /** Tells the connections of this process apart. Absent over HTTP, where each request stands for itself. */
+  connection?: number;
   /** Came as a request of HTTP, with whose answer a cookie can be set. */
   overHttp?: true;
   /** Address of the peer, for limits on sign-in. */

@@ -57,6 +57,9 @@ import { Tidiness } from './tidiness.ts';
 /** Milliseconds until a server to which nobody writes finds that its data was moved away. */
 const lookMs = 1_000;
 
+/** Milliseconds for which a connection that was told to go is remembered: what it had sent by then is here long before. */
+const inDoubtMs = 60_000;
+
 /** A bug of ours, on its way to the operator's log; the peer gets only the id. */
 export interface Fault {
   id: string;
@@ -109,6 +112,8 @@ class LocalCore implements Core {
   readonly #disk: DiskReserve;
   readonly #tidiness: Tidiness;
   readonly #looking: NodeJS.Timeout | undefined;
+  /** Connections that are told to go, because of something that they sent nobody knows whether it is done. */
+  readonly #inDoubt = new Set<number>();
   /** Why the secrets could not be read again. */
   #unread: string | undefined;
   #publish: (publications: Publication[]) => void = () => {};
@@ -181,6 +186,8 @@ class LocalCore implements Core {
     try {
       const request = decodeRequest(frame);
       ({ id, method } = request);
+      // On its way here before the connection could be closed: it may not be done before that which comes once more.
+      if (caller.connection !== undefined && this.#inDoubt.has(caller.connection)) return leave(id);
       if (!isMethod(method)) throw new RequestError('unknown_method');
       const { access, sensitive } = methods[method];
       if (access !== 'public') void context.identity;
@@ -192,16 +199,19 @@ class LocalCore implements Core {
       const result = await (handlers[method] as Handler<MethodName>)(context, params);
       return { text: JSON.stringify({ id, result }), ...(context.effects.length > 0 && { effects: context.effects }) };
     } catch (error) {
-      return this.#refuse(id, method, error);
+      return this.#refuse(caller, id, method, error);
     }
   }
 
-  #refuse(id: string, method: string, error: unknown): Answer {
+  #refuse({ connection }: Caller, id: string, method: string, error: unknown): Answer {
     if (error instanceof CommitUnknown) {
       if (error.fatal) this.#fatal(error);
       else this.#report(method, error);
-      // Neither ack nor nack: over a socket the connection ends and the client asks again with the same client id.
-      return { ...refusal(id, new RequestError('busy')), effects: [{ do: 'close', as: 'tryLater' }] };
+      if (connection !== undefined) {
+        this.#inDoubt.add(connection);
+        setTimeout(() => this.#inDoubt.delete(connection), inDoubtMs).unref();
+      }
+      return leave(id);
     }
     if (error instanceof RequestError) return refusal(id, error);
     return refusal(id, new RequestError('internal', { id: this.#report(method, error) }));
@@ -423,6 +433,9 @@ class LocalCore implements Core {
     await this.#services.db.close();
   }
 }
+
+/** Neither ack nor nack: over a socket the connection ends, and the client asks again with the same client id. */
+const leave = (id: string): Answer => ({ ...refusal(id, new RequestError('busy')), effects: [{ do: 'close', as: 'tryLater' }] });
 
 function refusal(id: string, error: RequestError): Answer {
   const body: ErrorBody = error.toBody();

@@ -131,7 +131,7 @@ class PostgresDatabase implements Database {
   readonly #db: Query;
   readonly #appends: Appends;
   /** The last writer of each key: those of one conversation wait here in order, not at the row lock in any order. */
-  readonly #last = new Map<string, Promise<unknown>>();
+  readonly #last = new Map<string, Promise<boolean>>();
   /** Where the last writer of a key is a group of messages that has not been taken up yet: more may join it. */
   readonly #gathering = new Map<string, Waiting[]>();
   readonly #running = new Set<Promise<unknown>>();
@@ -165,18 +165,27 @@ class PostgresDatabase implements Database {
     return this.#track(this.#inTurn(keys, () => this.#write(work)));
   }
 
+  /**
+   * Who waits behind a write that the database did not do is not done either: else it could be committed before what was sent before it,
+   * which comes once more.
+   */
   #inTurn<T>(keys: readonly string[], start: () => Promise<T>): Promise<T> {
     for (const key of keys) this.#gathering.delete(key);
     const before = Promise.all(keys.map((key) => this.#last.get(key)));
-    const run = before.then(start);
-    const settled = run.then(
-      () => {},
-      () => {},
+    const run = before.then((undone) => {
+      if (undone.includes(true)) throw new Away();
+      return start();
+    });
+    // In one go, so that who asks again as soon as it knows does not find it there.
+    const leave = (undone: boolean): boolean => {
+      for (const key of keys) if (this.#last.get(key) === settled) this.#last.delete(key);
+      return undone;
+    };
+    const settled: Promise<boolean> = run.then(
+      () => leave(false),
+      (error: unknown) => leave(isUndone(error)),
     );
     for (const key of keys) this.#last.set(key, settled);
-    void settled.then(() => {
-      for (const key of keys) if (this.#last.get(key) === settled) this.#last.delete(key);
-    });
     return run;
   }
 
@@ -189,38 +198,60 @@ class PostgresDatabase implements Database {
     if (group && group.length < appendsAtOnce) group.push(waiting);
     else {
       const begun = [waiting];
-      void this.#inTurn([stream], () => this.#together(begun));
+      this.#inTurn([stream], () => this.#together(begun)).catch((error: unknown) => {
+        this.#closeGroup(begun);
+        for (const { reject: refuse } of begun) refuse(error);
+      });
       this.#gathering.set(stream, begun);
     }
     return promise as Promise<T>;
   }
 
-  /** All at once, and where that does not go through, those to blame for it alone; where nobody knows which, in halves. Settles them in their order. */
+  /** Nobody joins it any more. */
+  #closeGroup(group: readonly Waiting[]): void {
+    const { stream } = group[0]!.append;
+    if (this.#gathering.get(stream) === group) this.#gathering.delete(stream);
+  }
+
+  /**
+   * All at once, and where that does not go through, those to blame for it alone; where nobody knows which, in halves. Settles them in their order.
+   *
+   * @throws Away when the database did not do it: what is not settled yet is not done
+   */
   async #together(group: Waiting[]): Promise<void> {
-    const take = (): Append<unknown>[] => {
-      const { stream } = group[0]!.append;
-      if (this.#gathering.get(stream) === group) this.#gathering.delete(stream);
-      return group.map(({ append }) => append);
-    };
     let odd: Set<number>;
     try {
-      const outcome = await this.#appends.run(take);
+      const outcome = await this.#appends.run(() => {
+        this.#closeGroup(group);
+        return group.map(({ append }) => append);
+      });
       if ('places' in outcome) {
         for (const [at, place] of outcome.places.entries()) group[at]!.resolve(group[at]!.append.done(place));
         return;
       }
       ({ odd } = outcome);
     } catch (error) {
-      take();
-      for (const { reject } of group) reject(refusal(error));
+      this.#closeGroup(group);
+      const refused = refusal(error);
+      for (const { reject } of group) reject(refused);
+      if (isUndone(refused)) throw new Away();
       return;
     }
-    if (group.length === 1) return this.#write(group[0]!.work).then(group[0]!.resolve, group[0]!.reject);
+    if (group.length === 1) return this.#alone(group[0]!);
     const ends = odd.size === 0 ? [group.length >> 1] : [...odd].sort((a, b) => a - b).flatMap((at) => [at, at + 1]);
     for (const [at, from] of [0, ...ends].entries()) {
       const part = group.slice(from, ends[at]);
-      if (part.length === 1 && odd.has(from)) await this.#write(part[0]!.work).then(part[0]!.resolve, part[0]!.reject);
+      if (part.length === 1 && odd.has(from)) await this.#alone(part[0]!);
       else if (part.length > 0) await this.#together(part);
+    }
+  }
+
+  async #alone({ work, resolve, reject }: Waiting): Promise<void> {
+    try {
+      resolve(await this.#write(work));
+    } catch (error) {
+      reject(error);
+      if (isUndone(error)) throw new Away();
     }
   }
 
@@ -308,19 +339,28 @@ function wasCut(error: unknown): boolean {
   return code === 'ECONNRESET' || code === 'EPIPE' || /Connection terminated unexpectedly|not queryable/.test(String(message));
 }
 
+/** The database is not there to do it, or not now. */
+class Away extends RequestError {
+  constructor() {
+    super('busy', { retryAfterMs: 1_000 });
+  }
+}
+
+/** Is it for want of the database that it was not done, or that nobody knows whether it was? */
+const isUndone = (error: unknown): boolean => error instanceof Away || error instanceof CommitUnknown;
+
 function refusal(error: unknown): unknown {
   if (error instanceof RequestError || error instanceof CommitUnknown) return error;
   // Not a server to write to, or not any more: there may be another one behind its name soon.
-  if (error instanceof DatabaseError) return new RequestError('busy', { retryAfterMs: 1_000 });
+  if (error instanceof DatabaseError) return new Away();
   if (isSqlState(error)) {
     if (full.has(error.code)) return new RequestError('storage_full');
     // 08 connection, 53 resources, 57 shutdown or cancelled, 25P03 we stood still: the request is fine.
-    if (conflicts.has(error.code) || /^(?:08|53|57|25P03)/.test(error.code)) return new RequestError('busy', { retryAfterMs: 1_000 });
+    if (conflicts.has(error.code) || /^(?:08|53|57|25P03)/.test(error.code)) return new Away();
     return error;
   }
   const code = (error as { code?: unknown } | null)?.code;
   const message = error instanceof Error ? error.message : '';
-  if ((typeof code === 'string' && /^E[A-Z]+$/.test(code)) || /Connection terminated|not queryable|timeout exceeded when trying to connect/.test(message))
-    return new RequestError('busy', { retryAfterMs: 1_000 });
+  if ((typeof code === 'string' && /^E[A-Z]+$/.test(code)) || /Connection terminated|not queryable|timeout exceeded when trying to connect/.test(message)) return new Away();
   return error;
 }

@@ -71,6 +71,8 @@ interface Asked {
   large: boolean;
 }
 
+let connections = 0;
+
 /** Finds the connection of a socket, so that all of them share two listeners. */
 const ofSocket = Symbol('connection');
 type Socket = Duplex & { [ofSocket]?: Connection };
@@ -89,6 +91,7 @@ export class Connection implements Follower, Listener, Owner {
   toldAt: number;
   changed: Map<Topic, 'follow' | 'unfollow'> | undefined;
   readonly ip: string;
+  readonly #number = (connections += 1);
   readonly #origin: string | undefined;
   /** The connections with which it is pinged. */
   slot: Set<Connection> | undefined;
@@ -354,7 +357,7 @@ export class Connection implements Follower, Listener, Owner {
     let reply: Frame;
     let answer: Answer | undefined;
     try {
-      answer = await core.handle({ identity, ip: this.ip, origin: this.#origin, device: this.#device }, text);
+      answer = await core.handle({ identity, connection: this.#number, ip: this.ip, origin: this.#origin, device: this.#device }, text);
       metrics.answered('ws', answer.error ?? 'ok', answer.limit);
       reply = buildFrame(answer.text);
     } catch (error) {
@@ -445,7 +448,7 @@ export class Connection implements Follower, Listener, Owner {
       if (this.#isGone) return;
       if (!topics) return this.#refuse(id, 'unauthenticated', 'sessionEnded');
       await hub.settle(this, topics);
-      const answer = await core.handle({ identity, ip: this.ip, origin: this.#origin, device: this.#device }, text);
+      const answer = await core.handle({ identity, connection: this.#number, ip: this.ip, origin: this.#origin, device: this.#device }, text);
       if (this.#isGone) return;
       metrics.answered('ws', answer.error ?? 'ok', answer.limit);
       metrics.answerSeconds.observe((this.#around.clock.now() - began) / 1_000);

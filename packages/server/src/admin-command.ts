@@ -50,6 +50,7 @@ const beside = (config: Where): Database => ({
   read: (work) => besideServer(config, 'read', work),
   write: (_keys, work) => besideServer(config, 'write', work),
   scrub: async () => true,
+  refuseWaiting() {},
   close: async () => {},
 });
 

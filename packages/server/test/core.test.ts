@@ -257,11 +257,18 @@ const runningAgain = (db: Database): Database => ({
     return db.write(keys, work);
   },
   scrub: () => db.scrub(),
+  refuseWaiting: () => db.refuseWaiting(),
   close: () => db.close(),
 });
 
 /** What can be said in values is not: every work is run. */
-const runningAll = (db: Database): Database => ({ read: (work) => db.read(work), write: (keys, work) => db.write(keys, work), scrub: () => db.scrub(), close: () => db.close() });
+const runningAll = (db: Database): Database => ({
+  read: (work) => db.read(work),
+  write: (keys, work) => db.write(keys, work),
+  scrub: () => db.scrub(),
+  refuseWaiting: () => db.refuseWaiting(),
+  close: () => db.close(),
+});
 
 test('[DB31] messages that need no work of their own come out as their works would, whoever sends them and however often', { timeout: 60_000 }, async () => {
   const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 1_000_000_000);
@@ -598,7 +605,7 @@ describe.each(beside)('a core, %s', (engine) => {
       say('end');
       setTimeout(() => process.exit(), 100);`,
       [],
-      { through: ['sh', '-c', 'ulimit -f 2200; exec "$0" "$@"'] },
+      { through: ['sh', '-c', 'ulimit -f 3000; exec "$0" "$@"'] },
     );
     onTestFinished(() => child.kill());
     const said: { what: string; value: never }[] = [];

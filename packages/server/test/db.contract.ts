@@ -351,6 +351,20 @@ export function databaseContract(engine: string, makePlace: () => Promise<Place>
       }
     });
 
+    test('[DB18] of what is asked for, that which has not begun can be refused; what has is done, and what comes later too', async () => {
+      const db = await open(await place());
+      const begun = db.write(['a', 'b'], async (q) => {
+        await put(q, 'begun');
+        db.refuseWaiting();
+        await put(q, 'and ended');
+      });
+      const waiting = [['a'], ['b'], ['a', 'b']].map((keys) => db.write(keys, (q) => put(q, keys.join())).catch((error: unknown) => error));
+      await begun;
+      for (const refused of await Promise.all(waiting)) expect(refused).toMatchObject({ code: 'busy' });
+      await db.write(['a'], (q) => put(q, 'later'));
+      expect((await db.read((q) => allIds(q))).toSorted()).toEqual(['and ended', 'begun', 'later']);
+    });
+
     test('[DB10] close answers what is in flight, and refuses what comes after', async () => {
       const config = await place();
       const db = await openDatabase(config);

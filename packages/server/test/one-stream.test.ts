@@ -75,6 +75,7 @@ function watched(db: Database, seen: (transaction: Transaction) => void): Databa
         return value;
       }),
     scrub: () => db.scrub(),
+    refuseWaiting: () => db.refuseWaiting(),
     close: () => db.close(),
   };
 }

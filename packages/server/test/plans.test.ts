@@ -332,7 +332,13 @@ function watched(db: Database, keep: (node: RootOperationNode, by: string) => vo
         }),
       );
   };
-  return { read: (work) => db.read(listen(work)), write: (keys, work) => db.write(keys, listen(work)), scrub: () => db.scrub(), close: () => db.close() };
+  return {
+    read: (work) => db.read(listen(work)),
+    write: (keys, work) => db.write(keys, listen(work)),
+    scrub: () => db.scrub(),
+    refuseWaiting: () => db.refuseWaiting(),
+    close: () => db.close(),
+  };
 }
 
 /** People who ask the core itself. */

@@ -121,6 +121,7 @@ class WorkerCore implements Core {
   linkWanted: Core['linkWanted'] = (link) => this.#call<boolean>('linkWanted', link);
   reserveLinkPicture: Core['reserveLinkPicture'] = (link, picture) => this.#call<string | undefined>('reserveLinkPicture', link, picture);
   linkFound: Core['linkFound'] = (link, page) => this.#call<boolean>('linkFound', link, page);
+  refuseWaiting: Core['refuseWaiting'] = () => this.#call<void>('refuseWaiting');
   connected: Core['connected'] = (who) => this.#send({ tell: 'connected', who });
   disconnected: Core['disconnected'] = (who) => this.#send({ tell: 'disconnected', who });
   onPublish: Core['onPublish'] = (listener) => void (this.#publish = listener);

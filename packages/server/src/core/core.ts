@@ -148,6 +148,9 @@ export interface Core {
    */
   onFatal(listener: (error: Error) => void): void;
 
+  /** There is no time left for what was asked for and has not begun: it is busy. What is asked for later is done. */
+  refuseWaiting(): Promise<void>;
+
   /** Answers what is in flight, then closes the database. */
   close(): Promise<void>;
 }

@@ -421,6 +421,10 @@ class LocalCore implements Core {
     return work;
   }
 
+  async refuseWaiting(): Promise<void> {
+    this.#services.db.refuseWaiting();
+  }
+
   async close(): Promise<void> {
     clearInterval(this.#looking);
     this.#services.online.close();

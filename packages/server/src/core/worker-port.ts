@@ -36,6 +36,7 @@ export type AsyncCall =
   | 'linkWanted'
   | 'reserveLinkPicture'
   | 'linkFound'
+  | 'refuseWaiting'
   | 'close';
 type Told = 'connected' | 'disconnected';
 

@@ -36,6 +36,9 @@ export interface Database {
   /** Only where it may be another server from one connection to the next. */
   readonly primary?: Primary;
 
+  /** What was asked for and has not begun is busy: there is no time left for it. */
+  refuseWaiting(): void;
+
   close(): Promise<void>;
 }
 

@@ -135,6 +135,10 @@ class PostgresDatabase implements Database {
   /** Where the last writer of a key is a group of messages that has not been taken up yet: more may join it. */
   readonly #gathering = new Map<string, Waiting[]>();
   readonly #running = new Set<Promise<unknown>>();
+  /** Those that wait for their turn. */
+  readonly #waiting = new Set<(error: RequestError) => void>();
+  /** How often they were refused. */
+  #refusals = 0;
 
   constructor(db: Query, appends: Appends, primary: Primary) {
     this.#db = db;
@@ -147,11 +151,13 @@ class PostgresDatabase implements Database {
   }
 
   async #read<T>(work: (q: Query) => Promise<T>): Promise<T> {
+    const isLate = this.#deadline();
     const transaction = this.#db.transaction().setIsolationLevel('repeatable read').setAccessMode('read only');
     try {
       return await begin((begun) =>
         transaction.execute((q) => {
           begun();
+          if (isLate()) throw busy();
           return work(q);
         }),
       );
@@ -162,7 +168,20 @@ class PostgresDatabase implements Database {
 
   write<T>(keys: readonly string[], work: (q: Query) => Promise<T>, append?: Append<T>): Promise<T> {
     if (append) return this.#track(this.#gather(append, work));
-    return this.#track(this.#inTurn(keys, () => this.#write(work)));
+    const isLate = this.#deadline();
+    return this.#track(this.#inTurn(keys, () => this.#write(work, isLate)));
+  }
+
+  /** Has what is asked for now been refused since? */
+  #deadline(): () => boolean {
+    const asked = this.#refusals;
+    return () => asked !== this.#refusals;
+  }
+
+  /** What waits for a connection is refused when it has one. */
+  refuseWaiting(): void {
+    this.#refusals += 1;
+    for (const refuse of this.#waiting) refuse(busy());
   }
 
   /**
@@ -172,7 +191,12 @@ class PostgresDatabase implements Database {
   #inTurn<T>(keys: readonly string[], start: () => Promise<T>): Promise<T> {
     for (const key of keys) this.#gathering.delete(key);
     const before = Promise.all(keys.map((key) => this.#last.get(key)));
+    const isLate = this.#deadline();
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    this.#waiting.add(reject);
     const run = before.then((undone) => {
+      this.#waiting.delete(reject);
+      if (isLate()) throw busy();
       if (undone.includes(true)) throw new Away();
       return start();
     });
@@ -186,7 +210,8 @@ class PostgresDatabase implements Database {
       (error: unknown) => leave(isUndone(error)),
     );
     for (const key of keys) this.#last.set(key, settled);
-    return run;
+    run.then(resolve, reject);
+    return promise;
   }
 
   /** While one group is written, or waits for a connection, the next one comes together: the more there is to do, the less each costs. */
@@ -219,9 +244,11 @@ class PostgresDatabase implements Database {
    * @throws Away when the database did not do it: what is not settled yet is not done
    */
   async #together(group: Waiting[]): Promise<void> {
+    const isLate = this.#deadline();
     let odd: Set<number>;
     try {
       const outcome = await this.#appends.run(() => {
+        if (isLate()) throw busy();
         this.#closeGroup(group);
         return group.map(({ append }) => append);
       });
@@ -248,19 +275,20 @@ class PostgresDatabase implements Database {
 
   async #alone({ work, resolve, reject }: Waiting): Promise<void> {
     try {
-      resolve(await this.#write(work));
+      resolve(await this.#write(work, this.#deadline()));
     } catch (error) {
       reject(error);
       if (isUndone(error)) throw new Away();
     }
   }
 
-  async #write<T>(work: (q: Query) => Promise<T>): Promise<T> {
+  async #write<T>(work: (q: Query) => Promise<T>, isLate: () => boolean): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
       try {
         const tx = await begin(() => this.#db.startTransaction().execute());
         let value: T;
         try {
+          if (isLate()) throw busy();
           value = await work(tx);
         } catch (error) {
           await giveBack(tx);
@@ -338,6 +366,8 @@ function wasCut(error: unknown): boolean {
   const { code, message } = error as { code?: unknown; message?: unknown };
   return code === 'ECONNRESET' || code === 'EPIPE' || /Connection terminated unexpectedly|not queryable/.test(String(message));
 }
+
+const busy = (): RequestError => new RequestError('busy', { retryAfterMs: 1_000 });
 
 /** The database is not there to do it, or not now. */
 class Away extends RequestError {

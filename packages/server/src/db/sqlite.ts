@@ -214,6 +214,8 @@ class SqliteDatabase implements Database {
   readonly #room: Room;
   readonly #appends: Appends;
   readonly #writes: Job[] = [];
+  /** Of those that wait to write, so many at the front are done in the batch that is under way. */
+  #taken = 0;
   #writing: Promise<void> | undefined;
   /** Who waits for the log to be emptied. */
   #scrubs: PromiseWithResolvers<boolean>[] = [];
@@ -262,6 +264,10 @@ class SqliteDatabase implements Database {
     this.#scrubs.push(waiting);
     this.#writing ??= this.#runWrites();
     return waiting.promise;
+  }
+
+  refuseWaiting(): void {
+    for (const { reject } of [...this.#writes.splice(this.#taken), ...this.#reads.splice(0)]) reject(new RequestError('busy', { retryAfterMs: 1_000 }));
   }
 
   /** Copies the log into the file and cuts it off: until then it has the pages as they were. No view of ours is open between batches. */
@@ -313,6 +319,7 @@ class SqliteDatabase implements Database {
       if (room) await room;
       if (this.#scrubs.length > 0) this.#emptyLog();
       if (this.#writes.length > 0) await this.#batch(this.#writer);
+      this.#taken = 0;
     } while (this.#writes.length + this.#scrubs.length > 0);
     // In the same step as the last look at the queue: a write that comes after it starts a new run.
     this.#writing = undefined;
@@ -328,7 +335,7 @@ class SqliteDatabase implements Database {
       const closeAt = performance.now() + Math.min(longestBatchMs, Math.max(batchMs, this.#commitMs));
       do {
         const job = this.#writes[taken.length]!;
-        taken.push(job);
+        this.#taken = taken.push(job);
         const { append } = job;
         const place = append && this.#appends.run(append);
         if (place) {

@@ -1,5 +1,6 @@
 import { type Socket, connect } from 'node:net';
 import { closeCodes, limits } from '@kith/protocol';
+import pg from 'pg';
 import { describe, expect, test } from 'vitest';
 import { type TestServer, coreWith, startTestServer } from '../../test/harness.ts';
 import { ManualClock } from '../../test/manual-clock.ts';
@@ -115,6 +116,30 @@ describe('an orderly stop', () => {
     await asked;
     await server.running.close(300);
     expect((await client.closed).code).toBe(1006);
+  });
+
+  test('[CO9] [G10] what has not begun after half of the time is busy: what has begun is answered, and the server is gone in time', async () => {
+    await using server = await startTestServer({ engine: 'postgres' });
+    const { person, conversationId, send } = await withNotes(server);
+    const holder = new pg.Client(server.config.database);
+    await holder.connect();
+    await holder.query('begin');
+    await holder.query('select from streams where id = $1 for update', [`conversation:${conversationId}`]);
+    const client = await server.connect(person);
+    const begun = client.request('message.send', send);
+    const beside = new pg.Client(server.config.database);
+    await beside.connect();
+    await expect.poll(async () => (await beside.query(`select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`)).rows.length).toBe(1);
+    await beside.end();
+    const waiting = Array.from({ length: 20 }, (_, at) => client.request('message.send', { ...send, clientId: `waiting-${at}` }));
+    // They have been handed over when what was asked after them is answered.
+    await client.request('message.history', { conversationId });
+    const stopped = server.running.close(4_000);
+    for (const { error } of await Promise.all(waiting)) expect(error).toMatchObject({ code: 'busy', retryable: true });
+    await holder.end();
+    expect((await begun).result).toBeDefined();
+    expect((await client.closed).code).toBe(1012);
+    await stopped;
   });
 
   test('stopping twice waits for the one stop', async () => {

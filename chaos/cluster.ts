@@ -290,6 +290,7 @@ async function playOn(site: Site, { turns, seed, acks, load }: ClusterRun): Prom
   const nodes: Node[] = [];
   let starts = 0;
   let slowestStartMs = 0;
+  let slowestStopMs = 0;
   let turn = 0;
   const begin = async (at: number, { env, through }: Place): Promise<ServerProcess> => {
     const began = now();
@@ -332,8 +333,10 @@ async function playOn(site: Site, { turns, seed, acks, load }: ClusterRun): Prom
       async restart(node, end) {
         stage.fault('a node is gone', true);
         node.open = false;
+        const asked = now();
         await end(node.server);
         ends.push(await node.server.ended);
+        slowestStopMs = Math.max(slowestStopMs, now() - asked);
         const how = ends.at(-1);
         if (how !== 0 && how !== 'SIGKILL') stage.wrong(`a node ended with ${how}`);
         listen(node.server);
@@ -375,6 +378,7 @@ async function playOn(site: Site, { turns, seed, acks, load }: ClusterRun): Prom
       starts,
       ends,
       slowestStartMs: Math.round(slowestStartMs),
+      slowestStopMs: Math.round(slowestStopMs),
     };
   } finally {
     await people?.child.kill();

@@ -106,10 +106,10 @@ for (const row of rows) {
 await postgres?.close();
 process.exit(broken > 0 ? 1 : 0);
 
-function tell(name: string, { violations, acks: acked, messages, starts, slowestStartMs }: Report): void {
+function tell(name: string, { violations, acks: acked, messages, starts, slowestStartMs, slowestStopMs }: Report): void {
   broken += violations.length;
   console.log(
-    `${name}: ${violations.length === 0 ? 'nothing found' : 'BROKEN'} · ${acked} acks, ${messages} messages, ${starts} starts (slowest ${slowestStartMs} ms), ${Math.round((now() - began) / 1_000)} s, seed ${seed}`,
+    `${name}: ${violations.length === 0 ? 'nothing found' : 'BROKEN'} · ${acked} acks, ${messages} messages, ${starts} starts (slowest ${slowestStartMs} ms, slowest stop in order ${slowestStopMs} ms), ${Math.round((now() - began) / 1_000)} s, seed ${seed}`,
   );
   for (const { rule, what } of violations) console.log(`  ${rule} ${what}`);
 }

@@ -42,6 +42,7 @@ export interface Report {
   ends: (number | NodeJS.Signals)[];
   /** The longest start, from the process to listening. Milliseconds. */
   slowestStartMs: number;
+  slowestStopMs: number;
 }
 
 /** What a nemesis works with. */
@@ -110,6 +111,7 @@ export async function play({ turns, seed, acks, untilFound, variant, load, bound
   const ends: Report['ends'] = [];
   let starts = 0;
   let slowestStartMs = 0;
+  let slowestStopMs = 0;
   let server: ServerProcess | undefined;
   let people: People | undefined;
   /** When the server began to serve; and from when on nothing was broken but what is broken now. */
@@ -149,6 +151,7 @@ export async function play({ turns, seed, acks, untilFound, variant, load, bound
         ends.push(await server!.ended);
         if (inOrder) {
           history.note({ e: 'stopped', ...when, t: now() });
+          slowestStopMs = Math.max(slowestStopMs, now() - when.asked);
           listen();
         }
         server = await begin();
@@ -204,6 +207,7 @@ export async function play({ turns, seed, acks, untilFound, variant, load, bound
       starts,
       ends,
       slowestStartMs: Math.round(slowestStartMs),
+      slowestStopMs: Math.round(slowestStopMs),
     };
   } finally {
     clearInterval(looking);

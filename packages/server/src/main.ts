@@ -11,8 +11,8 @@ import { type RunningServer, startServer, version } from './server.ts';
 
 // The process: reads the command line, starts, stops on a signal, and says with its exit code how it went.
 
-/** Milliseconds after which a stop that hangs is cut. Supervisors kill after 10 to 30 s. */
-const stopMs = 9_500;
+/** Milliseconds after which a stop that hangs is cut. It takes less than ten seconds, unless the machine is far too busy. */
+const stopMs = 24_000;
 
 async function main(): Promise<void> {
   const line = read();

@@ -333,10 +333,10 @@ async function playOn(site: Site, { turns, seed, acks, load }: ClusterRun): Prom
       async restart(node, end) {
         stage.fault('a node is gone', true);
         node.open = false;
-        const asked = now();
+        const ending = now();
         await end(node.server);
         ends.push(await node.server.ended);
-        slowestStopMs = Math.max(slowestStopMs, now() - asked);
+        slowestStopMs = Math.max(slowestStopMs, now() - ending);
         const how = ends.at(-1);
         if (how !== 0 && how !== 'SIGKILL') stage.wrong(`a node ended with ${how}`);
         listen(node.server);

@@ -93,6 +93,8 @@ describe('pairs that do not go together are refused', () => {
     ['no key', { KITH_JWT_ALG: 'HS256' }, 'KITH_JWT_KEY'],
     ['a short secret', { KITH_JWT_KEY: 'secret', KITH_JWT_ALG: 'HS256', KITH_JWT_AUDIENCE: 'kith' }, 'shorter than 32 bytes'],
     ['a public key as secret', { KITH_JWT_KEY: '-----BEGIN PUBLIC KEY-----\\nMIIBIjANBgkqhkiG9w0BAQ', KITH_JWT_ALG: 'HS256', KITH_JWT_AUDIENCE: 'kith' }, 'takes a secret'],
+    ['a key of before, and none of now', { KITH_JWT_KEY_BEFORE: 'k'.repeat(32) }, 'KITH_JWT_KEY is missing'],
+    ['a short one of before', { KITH_JWT_KEY: 'k'.repeat(32), KITH_JWT_KEY_BEFORE: 'secret', KITH_JWT_ALG: 'HS256', KITH_JWT_AUDIENCE: 'kith' }, 'KITH_JWT_KEY_BEFORE is shorter'],
     ['a secret as public key', { KITH_JWT_KEY: 'k'.repeat(32), KITH_JWT_ALG: 'RS256', KITH_JWT_AUDIENCE: 'kith' }, 'PEM'],
     ['an algorithm of none', { KITH_JWT_KEY: 'k'.repeat(32), KITH_JWT_ALG: 'none', KITH_JWT_AUDIENCE: 'kith' }, 'must be one of'],
   ])('JWT settings with %s are refused', (_, env, message) => {
@@ -141,6 +143,11 @@ describe('pairs that do not go together are refused', () => {
     ['keys of the pages of Amazon', { ...s3, KITH_S3_SECRET_KEY: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY' }, 'KITH_S3_SECRET_KEY is one of a sample'],
     ['a template that nobody filled in', { ...s3, KITH_S3_SECRET_KEY: '${S3_SECRET}' }, 'KITH_S3_SECRET_KEY is one of a sample'],
     ['a JWT secret of a tutorial', { ...jwt, KITH_JWT_KEY: 'your-secret-key-with-32-or-more-bytes' }, 'KITH_JWT_KEY is one of a sample'],
+    [
+      'a JWT secret of a tutorial, of before',
+      { ...jwt, KITH_JWT_KEY: strong.repeat(2), KITH_JWT_KEY_BEFORE: 'your-secret-key-with-32-or-more-bytes' },
+      'KITH_JWT_KEY_BEFORE is one of a sample',
+    ],
     ['a JWT secret of one letter', { ...jwt, KITH_JWT_KEY: 'k'.repeat(32) }, 'KITH_JWT_KEY is the same few characters'],
   ])('[KY8] %s is refused, in words and without repeating it; where the server is for trying it is taken', (_, env, message) => {
     const said = problems([], env);

@@ -187,6 +187,12 @@ export const options = {
     meaning: 'HS256: a secret of 32 bytes or more. Else the public key in PEM; \\n stands for a line break.',
     read: (given) => given.replaceAll('\\n', '\n'),
   }),
+  jwtKeyBefore: optionalText({
+    env: 'KITH_JWT_KEY_BEFORE',
+    unit: 'secret or PEM',
+    meaning: 'The key of before, taken beside the new one while your site changes to it. Unset it afterwards.',
+    read: (given) => given.replaceAll('\\n', '\n'),
+  }),
   jwtAudience: optionalText({ env: 'KITH_JWT_AUDIENCE', flag: 'jwt-audience', unit: 'text', meaning: 'The aud that these JWTs must carry. Required with a key.' }),
   jwtIssuer: optionalText({ env: 'KITH_JWT_ISSUER', flag: 'jwt-issuer', unit: 'text', meaning: 'The iss that these JWTs must carry. Default: any.' }),
   pushHosts: optionalText({
@@ -505,19 +511,22 @@ function checked(given: Given): Config {
   return settle(given);
 }
 
-function jwtProblems({ jwtAlg, jwtKey, jwtAudience, jwtIssuer }: Given): string[] {
+function jwtProblems({ jwtAlg, jwtKey, jwtKeyBefore, jwtAudience, jwtIssuer }: Given): string[] {
   const problems: string[] = [];
   if (jwtKey === undefined) {
-    if (jwtAlg !== undefined || jwtAudience !== undefined || jwtIssuer !== undefined) problems.push('KITH_JWT_KEY is missing; the other KITH_JWT_ settings need it.');
+    if (jwtAlg !== undefined || jwtKeyBefore !== undefined || jwtAudience !== undefined || jwtIssuer !== undefined)
+      problems.push('KITH_JWT_KEY is missing; the other KITH_JWT_ settings need it.');
     return problems;
   }
   if (jwtAlg === undefined) problems.push('KITH_JWT_KEY needs KITH_JWT_ALG: the algorithm is never taken from the token.');
   if (jwtAudience === undefined) problems.push('KITH_JWT_KEY needs KITH_JWT_AUDIENCE, or tokens made for other sites would sign people in here.');
-  const pem = jwtKey.includes('-----BEGIN');
-  // A public key used as an HMAC secret is the classic forgery: anybody has the public key.
-  if (jwtAlg === 'HS256' && pem) problems.push('KITH_JWT_ALG=HS256 takes a secret, and KITH_JWT_KEY is a PEM key.');
-  if (jwtAlg === 'HS256' && !pem && Buffer.byteLength(jwtKey) < 32) problems.push('KITH_JWT_KEY is shorter than 32 bytes.');
-  if (jwtAlg !== undefined && jwtAlg !== 'HS256' && !pem) problems.push(`KITH_JWT_ALG=${jwtAlg} takes the public key in PEM as KITH_JWT_KEY.`);
+  for (const [name, key] of Object.entries({ KITH_JWT_KEY: jwtKey, ...(jwtKeyBefore !== undefined && { KITH_JWT_KEY_BEFORE: jwtKeyBefore }) })) {
+    const pem = key.includes('-----BEGIN');
+    // A public key used as an HMAC secret is the classic forgery: anybody has the public key.
+    if (jwtAlg === 'HS256' && pem) problems.push(`KITH_JWT_ALG=HS256 takes a secret, and ${name} is a PEM key.`);
+    if (jwtAlg === 'HS256' && !pem && Buffer.byteLength(key) < 32) problems.push(`${name} is shorter than 32 bytes.`);
+    if (jwtAlg !== undefined && jwtAlg !== 'HS256' && !pem) problems.push(`KITH_JWT_ALG=${jwtAlg} takes the public key in PEM as ${name}.`);
+  }
   return problems;
 }
 
@@ -556,7 +565,7 @@ const placeholders = /try-only|change.?me|change.?this|replace.?me|replace.?this
 const shortestSecret = 8;
 
 /** Passwords and keys that everybody knows, or could soon guess, keep nobody out. @throws ConfigError */
-function requireNoSamples({ trying, database, nats, s3AccessKey, s3SecretKey, jwtAlg, jwtKey }: Config): void {
+function requireNoSamples({ trying, database, nats, s3AccessKey, s3SecretKey, jwtAlg, jwtKey, jwtKeyBefore }: Config): void {
   if (trying) return;
   const urls = [['KITH_DATABASE', database], ...(nats?.split(',') ?? []).map((url) => ['KITH_NATS', url])] as const;
   const inUrls = urls.flatMap(([name, given]) => {
@@ -568,6 +577,7 @@ function requireNoSamples({ trying, database, nats, s3AccessKey, s3SecretKey, jw
   const keys = [
     ...(s3SecretKey === undefined ? [] : [{ what: 'KITH_S3_SECRET_KEY', secret: s3SecretKey, beside: s3AccessKey }]),
     ...(jwtAlg === 'HS256' && jwtKey !== undefined ? [{ what: 'KITH_JWT_KEY', secret: jwtKey, beside: undefined }] : []),
+    ...(jwtAlg === 'HS256' && jwtKeyBefore !== undefined ? [{ what: 'KITH_JWT_KEY_BEFORE', secret: jwtKeyBefore, beside: undefined }] : []),
   ];
   const problems = [...inUrls, ...keys].flatMap(({ what, secret, beside }) => {
     const why =

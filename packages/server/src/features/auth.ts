@@ -477,11 +477,10 @@ const handleExists = async (q: Query, handle: string): Promise<boolean> =>
 
 /** One algorithm, fixed by the operator; `exp` and `aud` required. @throws unauthenticated, forbidden */
 async function verifyJwt(config: Config, jwt: string, now: number): Promise<JWTPayload> {
-  const { jwtAlg, jwtKey, jwtAudience, jwtIssuer } = config;
+  const { jwtAlg, jwtKey, jwtKeyBefore, jwtAudience, jwtIssuer } = config;
   if (!jwtAlg || !jwtKey || !jwtAudience) throw new RequestError('forbidden', { message: 'This server takes no JWTs.' });
-  const key = jwtAlg === 'HS256' ? Buffer.from(jwtKey) : createPublicKey(jwtKey);
-  try {
-    const { payload } = await jwtVerify(jwt, key, {
+  const verify = async (key: string): Promise<JWTPayload> => {
+    const { payload } = await jwtVerify(jwt, jwtAlg === 'HS256' ? Buffer.from(key) : createPublicKey(key), {
       algorithms: [jwtAlg],
       audience: jwtAudience,
       ...(jwtIssuer !== undefined && { issuer: jwtIssuer }),
@@ -489,6 +488,13 @@ async function verifyJwt(config: Config, jwt: string, now: number): Promise<JWTP
       currentDate: new Date(now),
     });
     return payload;
+  };
+  try {
+    return await verify(jwtKey).catch((error: unknown) => {
+      // While the other site changes its key, some of its nodes sign with the one of before.
+      if (jwtKeyBefore !== undefined && error instanceof errors.JWSSignatureVerificationFailed) return verify(jwtKeyBefore);
+      throw error;
+    });
   } catch (error) {
     if (error instanceof errors.JOSEError) throw new RequestError('unauthenticated', { message: 'This JWT is not valid here.' });
     throw error;

@@ -485,6 +485,7 @@ describe.each(engines)('the wait, counted in %s', (engine) => {
 });
 
 const jwtKey = 'a secret of the other site, 32+ bytes';
+const jwtKeyBefore = 'the secret that it had before, 32+ bytes';
 const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 const inAnHour = (): number => Math.floor(Date.now() / 1_000) + 3_600;
 type Claims = Record<string, unknown>;
@@ -495,7 +496,7 @@ function hmacJwt(claims: Claims, { alg = 'HS256', key = jwtKey, hash = 'sha256' 
 }
 
 describe.each(engines)('tokens of another site on %s', (engine) => {
-  const place = usePlace({ engine, config: { registration: 'closed', jwtAlg: 'HS256', jwtKey, jwtAudience: 'kith', jwtIssuer: 'https://site.example' } });
+  const place = usePlace({ engine, config: { registration: 'closed', jwtAlg: 'HS256', jwtKey, jwtKeyBefore, jwtAudience: 'kith', jwtIssuer: 'https://site.example' } });
   const iss = 'https://site.example';
   const exchange = (jwt: string) => place.server.call('auth.exchange', { jwt });
 
@@ -522,6 +523,21 @@ describe.each(engines)('tokens of another site on %s', (engine) => {
     const both = await Promise.all([1, 2, 3].map((jti) => exchange(hmacJwt({ iss, sub, jti }))));
     expect(new Set(both.map(({ user }) => user.id)).size).toBe(1);
     expect(new Set(both.map(({ sessionId }) => sessionId)).size).toBe(3);
+  });
+
+  test('[AU5] while the other site changes its key, both are good; with the claims and for the one session that any is', async () => {
+    const sub = unique('subject');
+    const old = (claims: Claims) => hmacJwt({ iss, sub, ...claims }, { key: jwtKeyBefore });
+    const jwt = old({});
+    expect((await exchange(jwt)).user.id).toBe((await exchange(hmacJwt({ iss, sub, jti: '2' }))).user.id);
+    for (const no of [
+      jwt,
+      old({ jti: '3', aud: 'another' }),
+      old({ jti: '4', exp: 1 }),
+      old({ jti: '5', iss: 'https://evil.test' }),
+      hmacJwt({ iss, sub }, { key: `${jwtKeyBefore}!` }),
+    ])
+      await expect(exchange(no)).rejects.toMatchObject({ code: 'unauthenticated' });
   });
 
   test('[AU5] a JWT is good for one session, also when it comes twice at once', async () => {

@@ -1,5 +1,5 @@
 import { conversationStream, limits, typingEveryMs } from '@kith/protocol';
-import { isWaiting, requireWriter } from '../core/access.ts';
+import { isWaiting, readBlocks, requireWriter } from '../core/access.ts';
 import type { Handlers } from '../core/context.ts';
 import { readSettings } from '../core/privacy.ts';
 import type { Query } from '../db/db.ts';
@@ -25,15 +25,20 @@ export const typing: Handlers<'typing.set'> = {
     heard.delete(key);
     heard.set(key, now);
     if (heard.size > remembered) heard.delete(heard.keys().next().value!);
-    context.signalOthers(conversationStream(conversationId), { signal: 'typing', data: { conversationId, userId } }, await context.read((q) => withoutTyping(q, conversationId)));
+    context.signalOthers(
+      conversationStream(conversationId),
+      { signal: 'typing', data: { conversationId, userId } },
+      await context.read((q) => unseeing(q, conversationId, userId)),
+    );
     return {};
   },
 };
 
-/** Who has switched typing off sees nobody typing. */
-async function withoutTyping(q: Query, conversationId: string): Promise<string[]> {
+/** Who has switched typing off sees nobody typing, and whoever has a block with somebody, by either of the two, not this one. */
+async function unseeing(q: Query, conversationId: string, typistId: string): Promise<string[]> {
   const members = await q.selectFrom('members').select('user_id').where('conversation_id', '=', conversationId).where('state', '=', 'joined').execute();
   const userIds = members.map((row) => row.user_id);
   const settings = await readSettings(q, userIds);
-  return userIds.filter((userId) => settings.get(userId)!.typing === 0);
+  const blocks = await readBlocks(q, typistId);
+  return userIds.filter((userId) => settings.get(userId)!.typing === 0 || blocks.includes(userId));
 }

@@ -12,6 +12,8 @@ describe.each(engines)('privacy on %s', (engine) => {
   const names = ['person', 'friend', 'member', 'neighbour', 'stranger', 'blocked', 'away', 'sentinel', 'usher'] as const;
   type Name = (typeof names)[number];
   let people: Record<Name, Someone>;
+  /** Groups of the person and the member, where nobody has typed yet: somebody is heard once in three seconds in each. */
+  const unheard: string[] = [];
   /** With the friend; all but the neighbour, the stranger and the blocked; with the blocked; what the stranger made and the person has not accepted; the room. */
   let at: Record<'direct' | 'group' | 'other' | 'begun' | 'room', string>;
 
@@ -25,7 +27,11 @@ describe.each(engines)('privacy on %s', (engine) => {
     const group = (await person.call('conversation.create', { title: 'Club', memberIds: [friend.id, member.id, sentinel.id] })).conversation.id;
     const room = (await (await place.operator()).call('room.create', { title: unique('Garden') })).conversation.id;
     for (const other of [person, neighbour, blocked]) await other.call('room.join', { conversationId: room });
-    // They share the group, and no more.
+    for (let n = 0; n < 4; n++) {
+      const { conversation } = await person.call('conversation.create', { title: 'Quiet', memberIds: [member.id, friend.id] });
+      unheard.push(conversation.id);
+    }
+    // They share the groups, and no more.
     await person.call('friend.remove', { userId: member.id });
     const directWith = async (other: Someone): Promise<string> => (await person.call('conversation.direct', { userId: other.id })).conversation.id;
     at = {
@@ -238,6 +244,22 @@ describe.each(engines)('privacy on %s', (engine) => {
       on: () => call('person', 'block.remove', { userId: people.blocked.id }),
       before: async () => void (await people.blocked.say(at.other, unique('hello')).catch(() => {})),
       act: [visit[0]!, () => Promise.all([leave(), readAll(people.person, at.other), type(people.person, at.other)])],
+    },
+    {
+      row: 'typing in a shared group, for whom a block is against',
+      blind: ['member'],
+      seeing: ['friend'],
+      off: () => call('person', 'block.add', { userId: people.member.id }),
+      on: () => call('person', 'block.remove', { userId: people.member.id }),
+      act: [() => type(people.person, unheard.pop()!)],
+    },
+    {
+      row: 'typing in a shared group, of whom a block is against',
+      blind: ['person'],
+      about: 'member',
+      off: () => call('person', 'block.add', { userId: people.member.id }),
+      on: () => call('person', 'block.remove', { userId: people.member.id }),
+      act: [() => type(people.member, unheard.pop()!)],
     },
     {
       row: 'a conversation of a stranger, until it is accepted',

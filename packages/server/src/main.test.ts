@@ -285,5 +285,6 @@ test('[4.5] metrics are on loopback, on a port of their own, with every limit fr
   const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
   expect(text).toContain('kith_limit_hits_total{limit="outbound"} 0');
   expect(text).toContain('kith_connections 0');
+  expect(text).toMatch(/^kith_database_log_bytes [1-9]/m);
   expect((await fetch(`${url}/metrics`)).status).toBe(404);
 });

@@ -106,6 +106,16 @@ export function openMetrics({ process: ofProcess = false }: { process?: boolean 
     registry,
     connections: new Gauge({ name: 'kith_connections', help: 'Open WebSocket connections.', registers }),
     out,
+    /** @param bytes  asked each time that somebody wants to know */
+    databaseLog: (bytes: () => number) =>
+      new Gauge({
+        name: 'kith_database_log_bytes',
+        help: 'Size of the write-ahead log of SQLite.',
+        registers,
+        collect() {
+          this.set(bytes());
+        },
+      }),
     pushes: new Counter({ name: 'kith_publications_total', help: 'Publications that had a follower on this node.', registers }),
     answerSeconds: new Histogram({
       name: 'kith_answer_seconds',

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { openBlobs } from './blobs/open.ts';
 import type { Broker } from './broker/broker.ts';
 import { openLocalBroker } from './broker/local.ts';
@@ -76,6 +77,7 @@ export async function startServer(given: Config, overrides: Overrides = {}): Pro
   const log = overrides.log ?? openLog(given);
   const config = withoutPreviewsBehindProxy(given, overrides.env ?? process.env, log);
   const metrics = openMetrics({ process: config.metricsPort !== 0 });
+  if (config.database === 'sqlite') metrics.databaseLog(() => statSync(join(config.data, 'kith.db-wal'), { throwIfNoEntry: false })?.size ?? 0);
   const blobs = await openBlobs(config, { log, metrics });
   const node = overrides.node ?? randomUUID();
   const opened = await openCore({

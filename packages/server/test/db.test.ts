@@ -397,6 +397,22 @@ describe('SQLite, a directory', () => {
     }
   });
 
+  test('[DB33] a log that grew because another program read for long is cut off afterwards', async () => {
+    const dir = folder();
+    const db = await open(dir);
+    const log = (): number => fs.statSync(path.join(dir, 'kith.db-wal')).size;
+    await db.write([], (q) => put(q, 'before'));
+    const reader = new DatabaseSync(path.join(dir, 'kith.db'), { readOnly: true });
+    reader.exec('begin');
+    reader.prepare('select count(*) from streams').get();
+    for (let turn = 0; log() < 80 * 1_048_576; turn += 1) await db.write([], (q) => put(q, `${turn} ${'x'.repeat(10 * 1_048_576)}`));
+    reader.close();
+    // What it can be copied at, and what begins it anew.
+    await db.write([], (q) => put(q, 'after'));
+    await db.write([], (q) => put(q, 'and after'));
+    expect(log()).toBeLessThanOrEqual(64 * 1_048_576);
+  });
+
   test.skipIf(windows)('[DB28] after a commit that ended in an error nobody is told anything but that, and nothing more is written', { timeout: 60_000 }, async () => {
     const dir = folder();
     // No file may grow beyond this many blocks: the write of the commit fails, and not for want of room.

@@ -22,6 +22,8 @@ const turnMs = 5;
  * same ones soon again; copied after every 4 MiB, as it is by default, most would be copied only to be changed once more, with two syncs each time.
  */
 const checkpointPages = 8_000;
+/** Bytes of the log that are kept for what comes: twice what there is between two copies. */
+const longestLog = 64 * 1_048_576;
 /** Milliseconds to wait for another process (a backup) that holds the file. This thread stands still meanwhile. */
 const busyMs = 250;
 const preparedStatements = 500;
@@ -137,6 +139,8 @@ function openFile(file: string): DatabaseSync {
   // What is deleted is overwritten with zeros, not only forgotten.
   db.exec('pragma secure_delete = on');
   db.exec(`pragma wal_autocheckpoint = ${checkpointPages}`);
+  // Where somebody read for long it has grown: when it begins anew it is cut off.
+  db.exec(`pragma journal_size_limit = ${longestLog}`);
   return db;
 }
 

@@ -1,3 +1,4 @@
+import fs from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { nemeses } from './nemeses.ts';
 import { type Turn, play } from './stage.ts';
@@ -36,6 +37,16 @@ const short: [variant: 'sqlite' | 'postgres', rules: string, turns: [name: strin
     ],
   ],
 ];
+
+test('[CH4] the page that says how Kith is attacked has a row for each nemesis on one server, and for no other', () => {
+  const page = fs.readFileSync(new URL('../docs/trust.md', import.meta.url), 'utf8');
+  const rows = [...page.matchAll(/^\| `([a-z-]+)` +\|/gm)].map(([, name]) => name!).filter((name) => !name.startsWith('nodes-'));
+  expect(rows.toSorted()).toEqual(
+    Object.keys(nemeses)
+      .filter((name) => name !== 'none')
+      .toSorted(),
+  );
+});
 
 // What needs root, or a program that is not there, is told and not run: CI has both.
 describe.skipIf(process.platform === 'win32')(`faults, seed ${seed}`, () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { check } from './checker.ts';
+import { check, usualBounds } from './checker.ts';
 import type { Entry } from './history.ts';
 
 // The judge is judged: a history in which all is well, and one for each promise that is broken in it.
@@ -99,9 +99,14 @@ describe('what is noticed', () => {
       /open files went from 1 to 90/,
       [...well(), { e: 'server', rssMiB: 1, files: 1, walMiB: 0, when: 'start', t: 1 }, { e: 'server', rssMiB: 1, files: 90, walMiB: 0, when: 'end', t: 9 }],
     ],
+    [
+      'R9',
+      /loop was 250 ms late/,
+      [...well(), ...Array.from({ length: 20 }, (_, second): Entry => ({ e: 'lag', ms: second === 7 ? 250 : 12, ownMs: 11, t: 5_000 + second * 1_000 }))],
+    ],
   ];
 
   test.each(broken)('[R10] the checker notices by %s: %s', (rule, what, history) => {
-    expect(check(history)).toContainEqual({ rule, what: expect.stringMatching(what) });
+    expect(check(history, { ...usualBounds, lagMs: 100 })).toContainEqual({ rule, what: expect.stringMatching(what) });
   });
 });

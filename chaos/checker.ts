@@ -18,11 +18,13 @@ export interface Bounds {
   growthMiB: number;
   growthFiles: number;
   walMiB: number;
+  /** How late the server's loop may be where nothing is broken. Milliseconds; Infinity: not looked at. */
+  lagMs: number;
   /** Pushes that may be missed on connections in step: none, where nothing between server and client may lose any. */
   gaps: number;
 }
 
-export const usualBounds: Bounds = { leakMs: 1_000, firstAckMs: 10_000, connectedMs: 30_000, growthMiB: 200, growthFiles: 20, walMiB: 64, gaps: 0 };
+export const usualBounds: Bounds = { leakMs: 1_000, firstAckMs: 10_000, connectedMs: 30_000, growthMiB: 200, growthFiles: 20, walMiB: 64, lagMs: Infinity, gaps: 0 };
 
 /** What was missed shows with the next push of its stream. Milliseconds. */
 const lateMs = 2_000;
@@ -68,6 +70,7 @@ export function check(history: Entry[], bounds: Bounds = usualBounds, soFar = fa
   convergence(wrong, truth, of('held'), of('mark'));
   liveness(wrong, bounds, of('fault'), of('ack'), of('open', 'closed'));
   resources(wrong, bounds, of('server'));
+  lateness(wrong, bounds, of('lag'), of('fault'));
   return found;
 }
 
@@ -285,4 +288,26 @@ function resources(wrong: Wrong, { growthMiB, growthFiles, walMiB }: Bounds, sam
   if (end.rssMiB - start.rssMiB > growthMiB) wrong('R9', `memory went from ${start.rssMiB} to ${end.rssMiB} MiB`);
   if (end.files - start.files > growthFiles) wrong('R9', `open files went from ${start.files} to ${end.files}`);
   if (end.walMiB > walMiB) wrong('R9', `the write-ahead log has ${end.walMiB} MiB`);
+}
+
+/** A second in which our own loop was late says nothing of the server's; and what a fault has held up comes right after it. Milliseconds. */
+const machineLateMs = 30;
+const aftermathMs = 3_000;
+
+/** R9: but for one second of a hundred the loop is never late, where nothing is broken. */
+function lateness(wrong: Wrong, { lagMs }: Bounds, samples: Of<'lag'>[], faults: Of<'fault'>[]): void {
+  const inTime = faults.toSorted((a, b) => a.t - b.t);
+  const late: number[] = [];
+  let at = 0;
+  let broken = 0;
+  let healed = -Infinity;
+  for (const { ms, ownMs, t } of samples) {
+    for (; at < inTime.length && inTime[at]!.t <= t; at += 1) {
+      broken += inTime[at]!.on ? 1 : -1;
+      if (broken === 0) healed = inTime[at]!.t;
+    }
+    if (broken === 0 && t - healed > aftermathMs && ownMs < machineLateMs) late.push(ms);
+  }
+  const worst = late.toSorted((a, b) => a - b)[Math.floor(late.length * 0.99)];
+  if (worst !== undefined && late.length >= 20 && worst > lagMs) wrong('R9', `the server's loop was ${worst} ms late while nothing was broken`);
 }

@@ -1,6 +1,6 @@
 import type { ErrorBody, Inbox, Message, MethodName, Params, Result, ServerFrame, StreamId } from '@kith/protocol';
 import { WebSocket } from 'ws';
-import { type History, type Row, now, resent } from './history.ts';
+import { type History, type Row, now, perhapsRefused, resent } from './history.ts';
 
 // One device of a person: it speaks the public protocol by hand, keeps what it was told, asks for what it missed, and
 // notes all of it. Nothing here judges.
@@ -37,6 +37,10 @@ const ownKept = 200;
 /** Milliseconds without an answer after which a connection is given up, and of pauses between attempts. */
 const answerMs = 6_000;
 const pauseMs = { least: 20, most: 500 };
+
+/** For so long after somebody was told to come again, the answer that somebody else missed may have been the same. Milliseconds. */
+const refusalMs = 10_000;
+let lastRefused = -Infinity;
 
 const canaries = /canary-[a-z0-9]+/g;
 
@@ -239,8 +243,9 @@ export class Device {
     for (const stream of this.#heads.keys()) if (!(stream in hello.heads)) this.#lose(stream);
     for (const [stream, head] of Object.entries(hello.heads)) if ((this.#heads.get(stream as StreamId) ?? 0) !== head) this.#catchUp(stream as StreamId);
     // What waits goes out first, in its order, and before anything new.
+    const code = now() - lastRefused < refusalMs ? perhapsRefused : resent;
     for (const waiting of this.#outbox) {
-      if (waiting.left) this.#history.note({ e: 'again', clientId: waiting.clientId, device: this.name, code: resent, t: now() });
+      if (waiting.left) this.#history.note({ e: 'again', clientId: waiting.clientId, device: this.name, code, t: now() });
       this.#deliver(waiting);
     }
   }
@@ -292,6 +297,7 @@ export class Device {
     void this.#ask?.('message.send', { conversationId: conversation, clientId, type: 'text', text }).then(({ result, error }) => {
       if (!result && !error) return undefined;
       if (error?.retryable) {
+        lastRefused = now();
         this.#history.note({ e: 'again', clientId, device: this.name, code: error.code, t: now() });
         const again = setTimeout(() => this.#outbox.includes(waiting) && this.#deliver(waiting), error.retryAfterMs ?? 100 + this.#random() * 200);
         return void again.unref();

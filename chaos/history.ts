@@ -9,6 +9,8 @@ export const now = (): number => Number(process.hrtime.bigint() / 1_000n) / 1_00
 
 /** Why something is sent again: not because it was told to, but because the connection it was sent on has ended. */
 export const resent = 'resent';
+/** The same, where the answer that was lost with the connection may have been that it should come again. */
+export const perhapsRefused = 'perhaps refused';
 
 export type Entry =
   | { e: 'conversation'; conversation: string; canary: string; members: string[]; t: number }
@@ -52,6 +54,8 @@ export type Entry =
   | { e: 'wrong'; what: string; t: number }
   /** A fault begins, or all that it broke is whole again. */
   | { e: 'fault'; what: string; on: boolean; t: number }
+  /** The latest that the loop of the server was, but for one turn of a hundred, in the second before; and that of ours. */
+  | { e: 'lag'; ms: number; ownMs: number; t: number }
   | { e: 'server'; rssMiB: number; files: number; walMiB: number; when: 'start' | 'end'; t: number };
 
 /** Seq, id, client id (null on lines of the system), sender, text. */

@@ -9,7 +9,7 @@ import { type History, type Row, now, openHistory } from './history.ts';
 // The people: a process of its own that writes, reads, edits, recalls, joins and leaves over a server that is being
 // broken, and notes all of it. `node load.ts <options as JSON>`; it says `ready`, and now and then `acks <number>`. After the line
 // `look <url>` on its standard input it reads the newest of everything from there and says `looked`; after `finish` it comes to rest,
-// notes what everybody holds, and says `done`.
+// notes what everybody holds, and says `done`; from `quiet on` to `quiet off` hardly anybody writes.
 
 export interface LoadOptions {
   url: string;
@@ -73,10 +73,13 @@ async function main(options: LoadOptions): Promise<void> {
     history.note({ e: 'wrong', what: `acked and lost: ${error.message}`, t: now() });
   };
   let working = true;
+  // About one message a second.
+  let quiet = false;
   const input = createInterface({ input: process.stdin });
   const told = new Promise<void>((resolve) => {
     input.on('line', (line) => {
       if (line === 'finish') resolve();
+      else if (line.startsWith('quiet ')) quiet = line === 'quiet on';
       else if (line.startsWith('look ')) {
         void look(line.slice('look '.length), conversations, history)
           .catch(onLost)
@@ -90,13 +93,14 @@ async function main(options: LoadOptions): Promise<void> {
   /** As many at once as it takes to keep up, each of which waits for its own act. */
   const pace = (perSecond: number, act: () => unknown, most = mostAwaited): Promise<unknown> => {
     const paces = Math.ceil((perSecond * bursts) / most);
+    const unlessQuiet = (): unknown => (quiet && random() * options.rate > 1 ? undefined : act());
     return Promise.all(
       Array.from({ length: paces }, () =>
         pacing(
           () => (perSecond * hurry()) / paces,
           random,
           () => working,
-          act,
+          unlessQuiet,
         ),
       ),
     );

@@ -1,8 +1,8 @@
 import fs from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
 import { onTestFinished } from 'vitest';
 import { type Child, start } from '../packages/server/test/crash-child.ts';
+import { copyRepository, repository } from './copy.ts';
 
 // A check that never fails proves nothing. Here the server gets a mistake, in a copy, and a check has to find it.
 
@@ -24,19 +24,6 @@ export type Check =
 
 /** A mistake that was not given away after so long is not found. Seconds. */
 const longest = 30;
-
-const repository = path.resolve(import.meta.dirname, '..');
-
-/** The repository without what it has installed or built, which is linked. */
-function copyRepository(): { folder: string; remove: () => void } {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kith-mutation-'));
-  const installed = (source: string): boolean => !['node_modules', 'dist'].includes(path.basename(source));
-  for (const part of ['packages/protocol', 'packages/server', 'chaos', 'scripts', 'package.json', 'tsconfig.json', 'vitest.config.ts']) {
-    fs.cpSync(path.join(repository, part), path.join(folder, part), { recursive: true, filter: installed });
-  }
-  fs.symlinkSync(path.join(repository, 'node_modules'), path.join(folder, 'node_modules'), 'junction');
-  return { folder, remove: () => fs.rmSync(folder, { recursive: true, force: true }) };
-}
 
 /** @throws when the text does not stand there exactly once: the mistake has to be planted anew where the code has changed */
 function plant(folder: string, { changes }: Pick<Mutation, 'changes'>): void {

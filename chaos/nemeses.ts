@@ -6,12 +6,15 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import pg from 'pg';
 import { WebSocket } from 'ws';
-import { canInject, runScript, start } from '../packages/server/test/crash-child.ts';
+import { type Child, canInject, runScript, start } from '../packages/server/test/crash-child.ts';
 import type { ServerProcess } from '../packages/server/test/crash-server.ts';
-import { post } from '../packages/server/test/api.ts';
+import { openProxy } from '../packages/server/test/proxy.ts';
+import { insist, post } from '../packages/server/test/api.ts';
 import { backUpAndCompare } from './backups.ts';
+import { copyRepository } from './copy.ts';
 import type { Bounds } from './checker.ts';
 import type { LoadOptions } from './load.ts';
+import { type OwnPostgres, openOwnPostgres } from './own-postgres.ts';
 import type { Stage } from './stage.ts';
 import { lookAtFiles, sendFiles } from './uploads.ts';
 
@@ -25,7 +28,11 @@ export interface Nemesis {
   /** @returns what is missing here for it, in words; undefined: nothing */
   missing?(): string | undefined;
   /** A place of its own for the data, instead of a plain folder. */
-  folder?(folder: string): Promise<{ path: string; release(): Promise<void> }>;
+  folder?(folder: string, long: boolean): Promise<{ path: string; release(): Promise<void> }>;
+  /** A PostgreSQL of its own. @param data  The place for the data of Kith. */
+  postgres?(data: string): Promise<OwnPostgres>;
+  /** What starts the server, before its own command. */
+  through?(): string[];
   env?: NodeJS.ProcessEnv;
   load?: Partial<LoadOptions>;
   bounds?: Partial<Bounds>;
@@ -46,6 +53,9 @@ const needs =
     conditions.find(([met]) => !met)?.[1];
 const linux = [process.platform === 'linux', 'Linux'] as [boolean, string];
 const root = [isRoot, 'root, for mounts'] as [boolean, string];
+
+/** What the server says of a PostgreSQL that is away. */
+const whileAway = /database|connection|commit outcome unknown/i;
 
 export const nemeses = {
   none: {
@@ -69,19 +79,67 @@ export const nemeses = {
     only: 'sqlite',
     missing: needs(linux, root, [canMount(), 'loop devices'], [has('mkfs.ext4'), 'mkfs.ext4 (package e2fsprogs)']),
     folder: (folder) => mountImage(folder),
+    act: cutPower,
+  },
+
+  'power-xfs': {
+    what: 'N2: the same on xfs',
+    only: 'sqlite',
+    missing: needs(linux, root, [canMount(), 'loop devices'], [has('mkfs.xfs'), 'mkfs.xfs (package xfsprogs)']),
+    folder: (folder) => mountImage(folder, 'xfs'),
+    act: cutPower,
+  },
+
+  'power-files': {
+    what: 'N2: power cuts while files arrive',
+    only: 'sqlite',
+    missing: needs(linux, root, [canMount(), 'loop devices'], [has('mkfs.ext4'), 'mkfs.ext4 (package e2fsprogs)']),
+    folder: (folder) => mountImage(folder),
+    async act(stage) {
+      const sent = await sendFiles(stage, async (server) => {
+        await server.kill();
+        forgetUnwritten(stage.data);
+      });
+      await lookAtFiles(stage, sent);
+    },
+  },
+
+  'power-postgres': {
+    what: 'N2: power cuts of a machine with PostgreSQL on it',
+    only: 'postgres',
+    losesPushes: true,
+    expected: whileAway,
+    missing: needs(linux, root, [canMount(), 'loop devices'], [has('mkfs.ext4'), 'mkfs.ext4 (package e2fsprogs)']),
+    folder: (folder) => mountImage(folder),
+    postgres: (data) => openOwnPostgres(path.dirname(data)),
     async act(stage) {
       for (let cuts = 0; stage.goesOn(cuts, 2, 20); cuts += 1) {
         await stage.wait(300, 2_500, [300, 8_000]);
         await stage.restart(async (server) => {
-          const mounted = path.dirname(stage.data);
-          await server.kill();
-          // What the kernel has not written to the image yet is in its memory alone, and gone with the power: the copy is
-          // the disk as it is now. Unmounting would write all of it.
-          must('cp', '--sparse=always', `${mounted}.image`, `${mounted}.copy`);
-          must('umount', mounted);
-          must('mv', `${mounted}.copy`, `${mounted}.image`);
-          must('mount', '-o', 'loop', `${mounted}.image`, mounted);
+          await Promise.all([server.kill(), stage.postgres!.crash('SIGKILL')]);
+          forgetUnwritten(stage.data);
+          await stage.postgres!.start();
         });
+      }
+    },
+  },
+
+  database: {
+    what: 'N3: PostgreSQL is killed with all its processes, or told to stop at once, and comes back',
+    only: 'postgres',
+    losesPushes: true,
+    expected: whileAway,
+    missing: needs(linux),
+    postgres: () => openOwnPostgres(),
+    async act(stage) {
+      for (let crashes = 0; stage.goesOn(crashes, 2, 15); crashes += 1) {
+        await stage.wait(300, 2_000, [2_000, 8_000]);
+        stage.fault('PostgreSQL is gone', true);
+        await stage.postgres!.crash(stage.random() < 0.5 ? 'SIGKILL' : 'SIGQUIT');
+        await stage.wait(100, 1_000, [500, 5_000]);
+        await stage.postgres!.start();
+        stage.fault('PostgreSQL is back', false);
+        if (hasEnded(stage.server())) stage.wrong(`a PostgreSQL that went away ended the server: ${lastWords(stage.server())}`);
       }
     },
   },
@@ -90,7 +148,7 @@ export const nemeses = {
     what: 'N3: every connection to PostgreSQL is cut, again and again',
     only: 'postgres',
     losesPushes: true,
-    expected: /database|connection|commit outcome unknown/i,
+    expected: whileAway,
     async act(stage) {
       const beside = new pg.Client(stage.database);
       await beside.connect();
@@ -105,7 +163,7 @@ export const nemeses = {
   },
 
   stop: {
-    what: 'N4: stops in good order under load, now and then with a second signal',
+    what: 'N4: stops in good order under load, now and then with a second signal or a pause in the middle',
     async act(stage) {
       for (let turn = 0; stage.goesOn(turn, 2, 20); turn += 1) {
         await stage.wait(300, 2_000, [2_000, 6_000]);
@@ -116,6 +174,12 @@ export const nemeses = {
           if (twice) {
             await pause(20);
             server.process.kill('SIGTERM');
+          } else if (turn % 3 === 2) {
+            // In the middle of it the machine has no time for it.
+            await stage.wait(0, 50);
+            server.process.kill('SIGSTOP');
+            await stage.wait(200, 1_500);
+            server.process.kill('SIGCONT');
           }
           const end = await server.ended;
           if (!twice && end !== 0) stage.wrong(`asked to stop, the server ended with ${end}`);
@@ -129,37 +193,62 @@ export const nemeses = {
     what: 'N5: a disk that is full, for some time, again and again',
     only: 'sqlite',
     missing: needs(linux, root, [canMount(), 'mounts']),
-    folder: (folder) => mountMemory(folder, 96),
+    folder: (folder, long) => mountMemory(folder, long ? 1_024 : 96),
     bounds: { growthMiB: 300 },
     async act(stage) {
       const ballast = path.join(path.dirname(stage.data), 'ballast');
+      // Files arrive at the same time.
+      const sending = stage.long ? sendFiles(stage) : undefined;
       for (let times = 0; stage.goesOn(times, 2, 5); times += 1) {
         await stage.wait(300, 1_000, [5_000, 10_000]);
         stage.fault('the disk is full', true);
         fill(ballast);
-        await stage.wait(500, 2_000, [5_000, 20_000]);
+        const copying = stage.long ? copyLog(stage) : undefined;
+        await stage.wait(500, 2_000, times === 0 ? [20_000, 20_000] : [2_000, 8_000]);
+        await copying?.kill();
         fs.rmSync(ballast);
         stage.fault('there is room', false);
         await stage.wait(200, 500);
-        if (stage.server().process.exitCode !== null) stage.wrong('a full disk ended the server');
+        if (hasEnded(stage.server())) stage.wrong(`a full disk ended the server: ${lastWords(stage.server())}`);
       }
+      if (sending) await lookAtFiles(stage, await sending);
     },
   },
 
   sync: {
-    what: 'N6: a disk whose syncs fail; nothing may be acked that was not synced',
+    what: 'N6: a disk whose syncs or writes fail; nothing may be acked that is not on it',
     only: 'sqlite',
     missing: needs(linux, [canInject(), 'strace']),
     async act(stage) {
       for (let times = 0; stage.goesOn(times, 1, 20); times += 1) {
         await stage.wait(300, 1_000, [2_000, 6_000]);
+        const [calls, which] = times % 2 === 0 ? ['fsync,fdatasync', 'sync'] : ['pwrite64', 'write'];
+        const from = 1 + Math.floor(stage.random() * 10);
         await stage.restart(async (server) => {
-          const tracer = inject(server, 'fsync,fdatasync', 'error=EIO');
+          const tracer = inject(server, calls, `error=EIO:when=${from}+`);
           const end = await Promise.race([server.ended, pause(15_000, 'still there')]);
-          if (end !== 1) stage.wrong(`after a failed sync the server ended not with 1: ${end}`);
+          if (end !== 1) stage.wrong(`after a failed ${which} the server ended not with 1: ${end}`);
           await server.kill();
           await tracer.ended;
         });
+      }
+    },
+  },
+
+  writes: {
+    what: 'N6: a disk that refuses every write for want of room, for some time',
+    only: 'sqlite',
+    missing: needs(linux, [canInject(), 'strace']),
+    async act(stage) {
+      for (let times = 0; stage.goesOn(times, 2, 10); times += 1) {
+        await stage.wait(300, 1_000, [2_000, 6_000]);
+        stage.fault('nothing can be written', true);
+        const tracer = inject(stage.server(), 'pwrite64', 'error=ENOSPC');
+        await stage.wait(500, 2_000, [1_000, 5_000]);
+        tracer.process.kill('SIGINT');
+        await tracer.ended;
+        stage.fault('there is room', false);
+        if (hasEnded(stage.server())) stage.wrong(`a disk without room ended the server: ${lastWords(stage.server())}`);
       }
     },
   },
@@ -205,24 +294,61 @@ export const nemeses = {
     },
   },
 
+  view: {
+    what: 'N7: another program reads one state of the database for long, so that the log grows; afterwards it is short again',
+    only: 'sqlite',
+    bounds: { growthMiB: 400 },
+    async act(stage) {
+      for (let times = 0; stage.goesOn(times, 1, 2); times += 1) {
+        await stage.wait(200, 800, [5_000, 10_000]);
+        stage.fault('another program reads', true);
+        const reader = runScript(
+          `import { DatabaseSync } from 'node:sqlite';
+           const db = new DatabaseSync(process.argv[1], { readOnly: true });
+           db.exec('begin');
+           db.prepare('select count(*) from messages').get();
+           console.log('held');
+           process.stdin.once('data', () => { db.close(); process.exit(0); });`,
+          [path.join(stage.data, 'kith.db')],
+        );
+        await reader.line();
+        await stage.wait(2_000, 5_000, [60_000, 60_000]);
+        reader.process.stdin!.write('\n');
+        await reader.ended;
+        stage.fault('nobody reads for long', false);
+      }
+      // What is written now begins the log anew.
+      await stage.wait(500, 1_000, [5_000, 10_000]);
+    },
+  },
+
   readers: {
     what: 'N10: connections that never read, in the busiest conversations',
     bounds: { growthMiB: 300, growthFiles: 60 },
     async act(stage) {
       stage.fault('some read nothing', true);
-      const { token } = await post(stage.server().url, 'auth.login', { handle: 'p0', password: 'correct horse battery' });
-      const stalled: WebSocket[] = [];
-      for (let index = 0; index < 15; index += 1) {
-        const socket = new WebSocket(`${stage.server().url.replace('http', 'ws')}/ws`, { headers: { authorization: `Bearer ${token}` } });
-        socket.on('error', () => {});
-        await once(socket, 'open');
-        socket.send(JSON.stringify({ id: '1', method: 'hello', params: {} }));
-        await once(socket, 'message');
-        socket.pause();
-        stalled.push(socket);
+      const people = await Promise.all(Array.from({ length: stage.long ? 8 : 1 }, (_, index) => signIn(stage, `p${index}`)));
+      // Those whose network has swallowed everything, which the server cannot know.
+      const gone = await openProxy(() => Number(new URL(stage.server().url).port));
+      const [stalled, slow, halfOpen] = stage.long ? [100, 100, 20] : [15, 0, 0];
+      const sockets: WebSocket[] = [];
+      for (let index = 0; index < stalled + slow + halfOpen; index += 1) {
+        const socket = await enter(index < halfOpen ? gone.url : stage.server().url, people[index % people.length]!);
+        if (index >= halfOpen) socket.pause();
+        sockets.push(socket);
       }
+      gone.stall(true);
+      // The slow ones get on a little once a second.
+      const getOn = setInterval(() => {
+        for (const socket of sockets.slice(halfOpen, halfOpen + slow)) {
+          socket.resume();
+          setImmediate(() => socket.pause());
+        }
+      }, 1_000);
       await stage.rest();
-      for (const socket of stalled) socket.terminate();
+      clearInterval(getOn);
+      for (const socket of sockets) socket.terminate();
+      await gone.close();
       stage.fault('everybody reads', false);
     },
   },
@@ -250,7 +376,7 @@ export const nemeses = {
         await stage.wait(500, 1_500);
         stage.fault('everybody sleeps', true);
         stage.people().process.kill('SIGSTOP');
-        await stage.wait(1_000, 5_000);
+        await stage.wait(1_000, 5_000, [1_000, 30_000]);
         stage.people().process.kill('SIGCONT');
         stage.fault('everybody is awake', false);
       }
@@ -270,7 +396,7 @@ export const nemeses = {
   },
 
   clock: {
-    what: 'N15: the clock of the server jumps hours, a day and a year, back and ahead',
+    what: 'N15: the clock of the server jumps hours, days and years, back and ahead, and runs twice as fast',
     missing: needs(linux, [fakeTime() !== undefined, 'libfaketime (package faketime)']),
     get env() {
       const library = fakeTime();
@@ -281,9 +407,9 @@ export const nemeses = {
       return { path: path.join(folder, 'data'), release: async () => fs.rmSync(clockFile, { force: true }) };
     },
     async act(stage) {
-      for (let turn = 0; stage.goesOn(turn, 2); turn += 1) {
-        await stage.wait(300, 1_200);
-        fs.writeFileSync(clockFile, `${['-1h', '+1h', '+0', '-1y', '+1d'][turn % 5]}\n`);
+      for (let turn = 0; stage.goesOn(turn, 2, 28); turn += 1) {
+        await stage.wait(300, 1_200, [1_000, 5_000]);
+        fs.writeFileSync(clockFile, `${['-1h', '+1h', '+0', '-1y', '+1d', '+0 x2', '+10y'][turn % 7]}\n`);
       }
       fs.writeFileSync(clockFile, '+0\n');
     },
@@ -306,7 +432,7 @@ export const nemeses = {
   uploads: {
     what: 'N17: uploads that are cut at any byte and gone on with, everything asked for twice, and kills in between',
     async act(stage) {
-      const sent = await sendFiles(stage);
+      const sent = await sendFiles(stage, (server) => server.kill());
       await lookAtFiles(stage, sent);
     },
   },
@@ -318,25 +444,57 @@ export const nemeses = {
     act: backUpAndCompare,
   },
 
+  upgrade: {
+    what: 'N18: a newer version takes over and is killed while it changes the database; the older one is refused afterwards',
+    async act(stage) {
+      for (let versions = 0; stage.goesOn(versions, 1, 3); versions += 1) {
+        await stage.wait(500, 1_500, [5_000, 10_000]);
+        const older = stage.program();
+        const newer = makeNewer(stage.folder, versions + 1);
+        await stage.restart(async (server) => {
+          server.process.kill('SIGTERM');
+          await server.ended;
+          for (let kills = 0; kills < 3; kills += 1) await stage.startInVain(400 + stage.random() * 1_600, newer);
+          stage.setProgram(newer);
+        });
+        await stage.wait(200, 800, [5_000, 10_000]);
+        await stage.restart(async (server) => {
+          server.process.kill('SIGTERM');
+          await server.ended;
+          const file = path.join(stage.data, 'kith.db');
+          const before = fs.existsSync(file) && fs.readFileSync(file);
+          const { end, words } = await stage.startInVain(60_000, older);
+          if (typeof end === 'string' || end === 0 || !words.includes('made by a newer Kith')) stage.wrong(`an older version on a newer database ended with ${end}`);
+          if (before && !before.equals(fs.readFileSync(file))) stage.wrong('an older version changed a newer database');
+        });
+      }
+    },
+  },
+
   memory: {
     what: 'N19: little memory, and people who page through everything',
     env: { NODE_OPTIONS: '--max-old-space-size=96' },
     bounds: { growthMiB: 300 },
     async act(stage) {
-      const { url } = stage.server();
-      const { token } = await post(url, 'auth.login', { handle: 'p0', password: 'correct horse battery' });
-      const { entities } = await post(url, 'stream.snapshot', { stream: await ownStream(url, token!) }, token);
-      const conversations = entities.flatMap((entity) => (entity.kind === 'inbox' ? [entity.conversationId] : []));
-      const reader = async (): Promise<void> => {
-        while (stage.goesOn()) {
-          for (const conversationId of conversations) {
-            await post(url, 'message.history', { conversationId, limit: 100, before: 1 + Math.floor(stage.random() * 2_000) }, token).catch(() => undefined);
-            if (!stage.goesOn()) return;
-          }
-        }
-      };
-      await Promise.all(Array.from({ length: 12 }, reader));
-      if (stage.server().process.exitCode !== null) stage.wrong('paging through everything ended the server');
+      await pageThroughEverything(stage);
+      if (hasEnded(stage.server())) stage.wrong(`paging through everything ended the server: ${lastWords(stage.server())}`);
+    },
+  },
+
+  limit: {
+    what: 'N19: the kernel gives the server 256 MiB and kills it beyond that, while people page through everything',
+    missing: needs(linux, root, [memoryGroups() !== undefined, 'control groups for memory']),
+    through: () => limitMemory(256),
+    bounds: { growthMiB: 300 },
+    async act(stage) {
+      const reading = pageThroughEverything(stage);
+      while (stage.goesOn()) {
+        await pause(20);
+        if (stage.server().process.signalCode === 'SIGKILL') await stage.restart(async () => {});
+        else if (stage.server().process.exitCode !== null) stage.wrong(`for want of memory the server ended with ${stage.server().process.exitCode}`);
+      }
+      await reading;
+      if (stage.server().process.signalCode !== null) await stage.restart(async () => {});
     },
   },
 
@@ -402,13 +560,93 @@ export const nemeses = {
   },
 } satisfies Record<string, Nemesis> as Record<string, Nemesis>;
 
-async function ownStream(url: string, token: string): Promise<`user:${string}`> {
-  const socket = new WebSocket(`${url.replace('http', 'ws')}/ws`);
+const signIn = async (stage: Stage, handle: string): Promise<string> =>
+  (await insist(() => post(stage.server().url, 'auth.login', { handle, password: 'correct horse battery' }))).token!;
+
+/** A connection that has said who it is. */
+async function enter(url: string, token: string): Promise<WebSocket> {
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/ws`, { headers: { authorization: `Bearer ${token}` } });
+  socket.on('error', () => {});
   await once(socket, 'open');
-  socket.send(JSON.stringify({ id: '1', method: 'hello', params: { token } }));
-  const [bytes] = (await once(socket, 'message')) as [Buffer];
-  socket.terminate();
-  return `user:${(JSON.parse(bytes.toString()) as { result: { user: { id: string } } }).result.user.id}`;
+  socket.send(JSON.stringify({ id: '1', method: 'hello', params: {} }));
+  await once(socket, 'message');
+  return socket;
+}
+
+const hasEnded = ({ process: { exitCode, signalCode } }: ServerProcess): boolean => exitCode !== null || signalCode !== null;
+
+const lastWords = (server: ServerProcess): string => (server.output().out.findLast((line) => line.startsWith('{')) ?? '').slice(0, 400);
+
+/** A dozen at once, for as long as there is time. */
+async function pageThroughEverything(stage: Stage): Promise<void> {
+  const url = (): string => stage.server().url;
+  const { user, token } = await insist(() => post(url(), 'auth.login', { handle: 'p0', password: 'correct horse battery' }));
+  const { entities } = await insist(() => post(url(), 'stream.snapshot', { stream: `user:${user.id}` }, token));
+  const conversations = entities.flatMap((entity) => (entity.kind === 'inbox' ? [entity.conversationId] : []));
+  const reader = async (): Promise<void> => {
+    while (stage.goesOn()) {
+      for (const conversationId of conversations) {
+        await post(url(), 'message.history', { conversationId, limit: 100, before: 1 + Math.floor(stage.random() * 2_000) }, token).catch(() => pause(20));
+        if (!stage.goesOn()) return;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: 12 }, reader));
+}
+
+/** A version of ours that is so many migrations ahead; they copy all messages, so that there is time to kill it. @returns its program */
+function makeNewer(below: string, ahead: number): string {
+  const { folder } = copyRepository(below);
+  const db = path.join(folder, 'packages/server/src/db');
+  const numbers = Array.from({ length: ahead }, (_, index) => index + 1);
+  for (const number of numbers) {
+    fs.writeFileSync(
+      path.join(db, `migrations/9000_newer_${number}.ts`),
+      `import { type Kysely, sql } from 'kysely';
+       export async function up(db: Kysely<unknown>): Promise<void> {
+         await sql.raw('create table newer_${number} as select * from messages').execute(db);
+         await sql.raw('create index newer_${number}_id on newer_${number} (id)').execute(db);
+       }`,
+    );
+  }
+  const list = path.join(db, 'migrate.ts');
+  const text = fs
+    .readFileSync(list, 'utf8')
+    .replace('const migrations = {', () => `${numbers.map((number) => `import * as newer${number} from './migrations/9000_newer_${number}.ts';`).join('\n')}\nconst migrations = {`)
+    .replace(/\n\};/, () => `\n${numbers.map((number) => `  '9000_newer_${number}': newer${number},`).join('\n')}\n};`);
+  fs.writeFileSync(list, text);
+  return path.join(folder, 'packages/server/src/main.ts');
+}
+
+/** Where groups of processes with a limit of memory are made, and the file for the limit. */
+function memoryGroups(): { folder: string; limit: string } | undefined {
+  if (!isRoot) return undefined;
+  const known = [
+    { folder: '/sys/fs/cgroup/memory', limit: 'memory.limit_in_bytes' },
+    { folder: '/sys/fs/cgroup', limit: 'memory.max' },
+  ];
+  return known.find(({ folder, limit }) => {
+    const tried = path.join(folder, `kith-chaos-try-${process.pid}`);
+    try {
+      fs.mkdirSync(tried);
+    } catch {
+      return false;
+    }
+    const there = fs.existsSync(path.join(tried, limit));
+    fs.rmdirSync(tried);
+    return there;
+  });
+}
+
+/** @returns what starts a program in a group of this process's that has so many mebibytes */
+function limitMemory(mebibytes: number): string[] {
+  const { folder, limit } = memoryGroups()!;
+  const group = path.join(folder, `kith-chaos-${process.pid}`);
+  fs.mkdirSync(group, { recursive: true });
+  fs.writeFileSync(path.join(group, limit), String(mebibytes * 1_048_576));
+  // As soon as nobody is in it any more.
+  process.once('exit', () => spawnSync('sh', ['-c', 'for n in 1 2 3 4 5 6 7 8 9 10; do rmdir "$0" 2>/dev/null && break; sleep 0.1; done', group]));
+  return ['sh', '-c', `echo $$ > ${path.join(group, 'cgroup.procs')} && exec "$0" "$@"`];
 }
 
 /** One peer that knows no manners, for a moment. */
@@ -461,15 +699,64 @@ async function mountMemory(folder: string, mebibytes: number): Promise<{ path: s
   return { path: path.join(mounted, 'data'), release: async () => must('umount', mounted) };
 }
 
-async function mountImage(folder: string): Promise<{ path: string; release(): Promise<void> }> {
+/** A disk in a file: as large as 100,000 messages and PostgreSQL need, but only what is used of it takes room. */
+async function mountImage(folder: string, type: 'ext4' | 'xfs' = 'ext4'): Promise<{ path: string; release(): Promise<void> }> {
   const mounted = path.join(folder, 'disk');
   const image = `${mounted}.image`;
   fs.mkdirSync(mounted);
   fs.writeFileSync(image, '');
-  fs.truncateSync(image, 96 * 1_048_576);
-  must('mkfs.ext4', '-q', '-F', image);
+  fs.truncateSync(image, 2_048 * 1_048_576);
+  must(`mkfs.${type}`, '-q', type === 'ext4' ? '-F' : '-f', image);
   must('mount', '-o', 'loop', image, mounted);
+  // PostgreSQL runs as nobody, who has to get there.
+  fs.chmodSync(folder, 0o711);
+  fs.chmodSync(mounted, 0o777);
   return { path: path.join(mounted, 'data'), release: async () => void spawnSync('umount', [mounted]) };
+}
+
+/** Under load, while the log is copied into the file, and while hardly anybody writes. */
+async function cutPower(stage: Stage): Promise<void> {
+  const first = Math.floor(stage.random() * 3);
+  for (let cuts = 0; stage.goesOn(cuts, 2, 20); cuts += 1) {
+    const [copies, quiet] = [(first + cuts) % 3 === 1, (first + cuts) % 3 === 2];
+    stage.quiet(quiet);
+    await stage.wait(300, 2_500, [300, 8_000]);
+    const copying = copies ? copyLog(stage) : undefined;
+    await copying?.line();
+    await stage.restart(async (server) => {
+      if (copying) await stage.wait(0, 30);
+      await Promise.all([server.kill(), copying?.kill()]);
+      forgetUnwritten(stage.data);
+    });
+    stage.quiet(false);
+  }
+}
+
+/** The disk as it is without what the kernel has in its memory alone. Nobody may use it any more. @param data  A folder right on it. */
+function forgetUnwritten(data: string): void {
+  const mounted = path.dirname(data);
+  // The copy is the disk as it is now: unmounting would write all of it.
+  must('cp', '--sparse=always', `${mounted}.image`, `${mounted}.copy`);
+  must('umount', mounted);
+  must('mv', `${mounted}.copy`, `${mounted}.image`);
+  must('mount', '-o', 'loop', `${mounted}.image`, mounted);
+}
+
+/** Another program copies the log into the database file: it says so, and begins. */
+function copyLog(stage: Stage): Child {
+  return runScript(
+    `import { DatabaseSync } from 'node:sqlite';
+     const db = new DatabaseSync(process.argv[1], { timeout: 250 });
+     process.stdin.resume();
+     console.log('now');
+     for (;;) {
+       try {
+         db.exec('pragma wal_checkpoint(truncate)');
+         break;
+       } catch {}
+     }`,
+    [path.join(stage.data, 'kith.db')],
+  );
 }
 
 /** Takes all the room that is left. */

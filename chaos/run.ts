@@ -66,7 +66,7 @@ const load = (many: Partial<LoadOptions>): Partial<LoadOptions> => ({
   ...(values.people !== undefined && { people: Number(values.people) }),
   ...(values.rate !== undefined && { rate: Number(values.rate) }),
 });
-const bounds: Partial<Bounds> = acks === undefined ? {} : { growthMiB: 500 };
+const bounds: Partial<Bounds> = acks === undefined ? {} : { growthMiB: 500, lagMs: 100 };
 // Its own server, which waits for the disk at every commit as a real one does.
 const postgres = (variant === 'postgres' || rows.some(isOfNodes)) && process.env['KITH_TEST_POSTGRES'] === undefined ? await openTestPostgres({ fsync: true }) : undefined;
 if (postgres) process.env['KITH_TEST_POSTGRES'] = postgres.url;

@@ -1,15 +1,19 @@
+import { once } from 'node:events';
 import fs from 'node:fs';
+import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { type ELDHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 import { type Child, randomFrom, start } from '../packages/server/test/crash-child.ts';
-import { type ServerProcess, startServerProcess } from '../packages/server/test/crash-server.ts';
+import { type ServerProcess, main as serverProgram, spawnServerProcess, startServerProcess } from '../packages/server/test/crash-server.ts';
 import { createTestDatabase } from '../packages/server/test/postgres.ts';
 import { type Proxy, openProxy } from '../packages/server/test/proxy.ts';
 import { type Bounds, type Violation, check, usualBounds } from './checker.ts';
-import { now, openHistory, readHistory } from './history.ts';
+import { type History, now, openHistory, readHistory } from './history.ts';
 import type { LoadOptions } from './load.ts';
 import type { Nemesis } from './nemeses.ts';
+import type { OwnPostgres } from './own-postgres.ts';
 
 // Puts the play on: a real server, people in a process of their own, a network between them, somebody who breaks things,
 // and at the end the checker.
@@ -50,9 +54,14 @@ export interface Stage {
   readonly seed: number;
   readonly random: () => number;
   readonly data: string;
+  /** For whatever is gone at the end. */
+  readonly folder: string;
   readonly proxy: Proxy;
-  /** URL of the PostgreSQL database, if that is what it stores in. */
+  /** URL of the PostgreSQL database, if that is what it stores in; and the server of it, where the nemesis has one of its own. */
   readonly database: string | undefined;
+  readonly postgres: OwnPostgres | undefined;
+  /** So many acks are wanted that there is time for everything. */
+  readonly long: boolean;
   server(): ServerProcess;
   /**
    * Ends the server in some way, starts the next one at once, and looks what is there before anybody else comes.
@@ -60,8 +69,15 @@ export interface Stage {
    * @param inOrder  It was asked to stop, and has time to.
    */
   restart(end: (server: ServerProcess) => Promise<unknown>, inOrder?: boolean): Promise<void>;
+  /** The file that the server is started from, and from here on. */
+  program(): string;
+  setProgram(file: string): void;
+  /** While there is no server: starts one, and ends it so many milliseconds later, wherever it is. @returns how it ended, and what it said */
+  startInVain(ms: number, program?: string): Promise<{ end: number | NodeJS.Signals; words: string }>;
   /** The people, as a process: to be paused like a laptop that is closed. */
   people(): Child;
+  /** Hardly anybody writes, until it is said otherwise. */
+  quiet(on: boolean): void;
   /** A fault begins, or is healed. */
   fault(what: string, on: boolean): void;
   /** What must not be and only the nemesis sees. */
@@ -104,9 +120,18 @@ export async function play({ turns, seed, acks, untilFound, variant, load, bound
   const nemeses = turns.map(([nemesis]) => nemesis);
   const asked = together(nemeses);
   const allBounds = { ...usualBounds, ...asked.bounds, ...bounds };
-  const env: NodeJS.ProcessEnv = Object.assign({}, ...nemeses.map((nemesis) => nemesis.env));
-  const data = await (nemeses.find((nemesis) => nemesis.folder)?.folder!(folder) ?? { path: path.join(folder, 'data'), release: async () => {} });
-  const database = variant === 'postgres' ? await createTestDatabase() : undefined;
+  const long = acks !== undefined;
+  const data = await (nemeses.find((nemesis) => nemesis.folder)?.folder!(folder, long) ?? { path: path.join(folder, 'data'), release: async () => {} });
+  const postgres = variant === 'postgres' ? await nemeses.find((nemesis) => nemesis.postgres)?.postgres!(data.path) : undefined;
+  const database = variant === 'postgres' && !postgres ? await createTestDatabase() : undefined;
+  const databaseUrl = postgres?.url ?? database?.url;
+  const metricsPort = long ? await freePort() : undefined;
+  const env: NodeJS.ProcessEnv = Object.assign(
+    { KITH_DISK_RESERVE: '0', ...(metricsPort !== undefined && { KITH_METRICS_PORT: String(metricsPort) }), ...(databaseUrl !== undefined && { KITH_DATABASE: databaseUrl }) },
+    ...nemeses.map((nemesis) => nemesis.env),
+  );
+  const through = nemeses.find((nemesis) => nemesis.through)?.through!();
+  let program = main ?? serverProgram;
   const history = openHistory(histories[1]!);
   const ends: Report['ends'] = [];
   let starts = 0;
@@ -119,9 +144,12 @@ export async function play({ turns, seed, acks, untilFound, variant, load, bound
   let turning = 0;
   let found = false;
   let looking: NodeJS.Timeout | undefined;
+  let watching: NodeJS.Timeout | undefined;
+  const delay = monitorEventLoopDelay({ resolution: 10 });
+  delay.enable();
   const begin = async (): Promise<ServerProcess> => {
     const began = now();
-    const begun = await startServerProcess(data.path, { KITH_DISK_RESERVE: '0', ...env, ...(database && { KITH_DATABASE: database.url }) }, main);
+    const begun = await startServerProcess(data.path, env, program, through);
     starts += 1;
     serving = now();
     slowestStartMs = Math.max(slowestStartMs, serving - began);
@@ -140,8 +168,11 @@ export async function play({ turns, seed, acks, untilFound, variant, load, bound
       seed,
       random,
       data: data.path,
+      folder,
       proxy,
-      database: database?.url,
+      database: databaseUrl,
+      postgres,
+      long,
       server: () => server!,
       async restart(end, inOrder = false) {
         history.note({ e: 'fault', what: 'the server is gone', on: true, t: now() });
@@ -159,14 +190,24 @@ export async function play({ turns, seed, acks, untilFound, variant, load, bound
         proxy!.refuse(false);
         history.note({ e: 'fault', what: 'the server is back', on: false, t: now() });
       },
+      program: () => program,
+      setProgram: (file) => void (program = file),
+      async startInVain(ms, other = program) {
+        const child = spawnServerProcess(data.path, env, other, through);
+        const end = await Promise.race([child.ended, pause(ms, undefined)]);
+        await child.kill();
+        const { out, err } = child.output();
+        return { end: end ?? 'SIGKILL', words: `${out.join('\n')}\n${err}` };
+      },
       people: () => people!.child,
+      quiet: (on) => void people!.child.process.stdin!.write(`quiet ${on ? 'on' : 'off'}\n`),
       fault: (what, on) => history.note({ e: 'fault', what, on, t: now() }),
       wrong: (what) => history.note({ e: 'wrong', what, t: now() }),
       wait(least, most, inLong) {
-        const [from, to] = (acks !== undefined && inLong) || [least, most];
+        const [from, to] = (long && inLong) || [least, most];
         return pause(found ? 0 : from + random() * (to - from));
       },
-      goesOn: (done = 0, least = 0, leastInLong = least) => !found && ((now() < until && people!.acks() < enough) || done < (acks === undefined ? least : leastInLong)),
+      goesOn: (done = 0, least = 0, leastInLong = least) => !found && ((now() < until && people!.acks() < enough) || done < (long ? leastInLong : least)),
       async rest() {
         while (stage.goesOn()) await pause(50);
       },
@@ -177,6 +218,7 @@ export async function play({ turns, seed, acks, untilFound, variant, load, bound
     };
     await pause(500);
     sample('start');
+    if (metricsPort !== undefined) watching = setInterval(() => void noteLag(metricsPort, delay, history), 1_000);
     const look = (): boolean => check(readHistory(histories), allBounds, true).some(({ rule, what }) => untilFound?.test(`${rule} ${what}`));
     looking = untilFound && setInterval(() => (found ||= look()), lookEveryMs);
     for (const [nemesis, seconds] of turns) {
@@ -198,6 +240,7 @@ export async function play({ turns, seed, acks, untilFound, variant, load, bound
       if (ends.at(-1) !== 0) stage.wrong(`the last server ended with ${ends.at(-1)}`);
       listen();
     }
+    clearInterval(watching);
     history.close();
     const all = readHistory(histories);
     return {
@@ -211,10 +254,13 @@ export async function play({ turns, seed, acks, untilFound, variant, load, bound
     };
   } finally {
     clearInterval(looking);
+    clearInterval(watching);
+    delay.disable();
     await people?.child.kill();
     await server?.kill();
     await proxy?.close();
     await database?.drop();
+    await postgres?.close();
     await data.release();
     if (process.env['KITH_CHAOS_KEEP'] === undefined) fs.rmSync(folder, { recursive: true, force: true });
     else console.log(`kept: ${folder}`);
@@ -255,6 +301,29 @@ export async function startPeople(options: LoadOptions): Promise<People> {
 
 async function heard(child: Child, line: string): Promise<void> {
   while ((await child.line()) !== line);
+}
+
+/** How late the server's loop was in the last second, as it says itself, and how late ours: then it may be the machine. */
+async function noteLag(port: number, delay: ELDHistogram, history: History): Promise<void> {
+  const ownMs = delay.percentile(99) / 1e6;
+  delay.reset();
+  const text = await fetch(`http://127.0.0.1:${port}/metrics`).then(
+    (answer) => answer.text(),
+    () => '',
+  );
+  const lag = /^nodejs_eventloop_lag_p99_seconds (\S+)/m.exec(text)?.[1];
+  if (lag !== undefined) history.note({ e: 'lag', ms: Math.round(Number(lag) * 1_000), ownMs: Math.round(ownMs), t: now() });
+}
+
+/** One that stays free while servers come and go: none of those that the system gives to whoever asks for any. */
+async function freePort(): Promise<number> {
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const probe = net.createServer().listen(port, '127.0.0.1');
+    const how = await Promise.race([once(probe, 'listening').then(() => 'free'), once(probe, 'error').then(() => 'taken')]);
+    probe.close();
+    if (how === 'free') return port;
+  }
 }
 
 /** Memory, open files and the log of writes. Zeros where the system has no /proc. */

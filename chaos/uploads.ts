@@ -5,6 +5,7 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { tus } from '../packages/server/test/harness.ts';
 import { Refused, insist, post } from '../packages/server/test/api.ts';
+import type { ServerProcess } from '../packages/server/test/crash-server.ts';
 import type { Stage } from './stage.ts';
 
 // Somebody who sends files over a network that ends in the middle of them to a server that is killed, and somebody else who
@@ -23,13 +24,16 @@ interface Sent {
 
 const hashOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
+/** What becomes of the server in the middle of an upload, now and then. */
+type End = (server: ServerProcess) => Promise<unknown>;
+
 /** Sends files, each of them whole in the end, until the time is over. @returns what was acknowledged */
-export async function sendFiles(stage: Stage): Promise<Sent[]> {
+export async function sendFiles(stage: Stage, end?: End): Promise<Sent[]> {
   const sender = await enter(stage);
   const sent: Sent[] = [];
   for (let number = 0; stage.goesOn(number, 4); number += 1) {
     // Never at the same moment as the kill that the sending below may ask for: the stage has one server at a time.
-    sent.push(await sendFile(stage, sender, number));
+    sent.push(await sendFile(stage, sender, number, end));
     await lookAgain(stage, sender, sent);
   }
   return sent;
@@ -44,8 +48,11 @@ async function enter(stage: Stage): Promise<Sender> {
   return { token: one.token!, reader: other.token!, conversationId: conversation.id };
 }
 
-async function sendFile(stage: Stage, { token, reader, conversationId }: Sender, number: number): Promise<Sent> {
+async function sendFile(stage: Stage, { token, reader, conversationId }: Sender, number: number, end: End | undefined): Promise<Sent> {
   const url = (): string => stage.server().url;
+  const perhapsEnd = async (): Promise<void> => {
+    if (end && stage.random() < 0.3) await stage.restart(end);
+  };
   const bytes = randomBytes(1 + Math.floor(stage.random() * 400_000));
   const sha256 = hashOf(bytes);
   const clientId = `file-number-${number}`;
@@ -61,16 +68,18 @@ async function sendFile(stage: Stage, { token, reader, conversationId }: Sender,
     // The last try goes through, so that there is an end.
     if (tries < 3 && stage.random() < 0.7) await cutAt(url(), where, headers, offset, rest, Math.floor(stage.random() * rest.length));
     else await fetch(url() + where, { method: 'PATCH', headers: { ...headers, 'upload-offset': String(offset) }, body: new Uint8Array(rest) }).catch(() => undefined);
-    if (tries < 3 && stage.random() < 0.3) await stage.restart((server) => server.kill());
+    if (tries < 3) await perhapsEnd();
+    // It may be without room, or away.
+    else await pause(50);
   }
   // Everything twice, with a kill in between now and then: it is one file and one message.
   const commit = () => insist(() => post(url(), 'file.commit', { fileId, sha256 }, token));
   const send = () => insist(() => post(url(), 'message.send', { conversationId, clientId: `message-of-${number}`, type: 'file', text: '', fileId }, token));
   await commit();
-  if (stage.random() < 0.3) await stage.restart((server) => server.kill());
+  await perhapsEnd();
   await commit();
   const { message } = await send();
-  if (stage.random() < 0.3) await stage.restart((server) => server.kill());
+  await perhapsEnd();
   const again = await send();
   if (again.message.seq !== message.seq || again.message.id !== message.id) stage.wrong(`file ${number} was sent twice`);
   const second = await reserve().catch((error: unknown) => (error instanceof Refused ? undefined : Promise.reject(error as Error)));

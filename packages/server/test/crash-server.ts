@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { type Child, start } from './crash-child.ts';
 
-const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
+export const main = fileURLToPath(new URL('../src/main.ts', import.meta.url));
 
 /** The real server in a process of its own. */
 export interface ServerProcess extends Child {
@@ -16,6 +16,16 @@ export interface ServerProcess extends Child {
  * @throws with what it said when it does not
  */
 export async function startServerProcess(data: string, env: NodeJS.ProcessEnv = {}, program = main, through: string[] = []): Promise<ServerProcess> {
+  const child = spawnServerProcess(data, env, program, through);
+  for (;;) {
+    const line = await child.line();
+    const { msg, port } = line.startsWith('{') ? (JSON.parse(line) as { msg?: string; port?: number }) : {};
+    if (msg === 'listening') return Object.assign(child, { url: `http://${env['HOST'] ?? '127.0.0.1'}:${port}` });
+  }
+}
+
+/** The same, for whoever ends it before it listens. */
+export function spawnServerProcess(data: string, env: NodeJS.ProcessEnv = {}, program = main, through: string[] = []): Child {
   const settings = {
     KITH_PASSWORD_MEMORY: '64',
     KITH_PASSWORD_PASSES: '1',
@@ -25,10 +35,5 @@ export async function startServerProcess(data: string, env: NodeJS.ProcessEnv = 
     KITH_TRYING: 'on',
   };
   const [command, ...args] = [...through, process.execPath, program, '--port', '0', '--data', data];
-  const child = start(command, args, { env: { ...process.env, ...settings, ...env } });
-  for (;;) {
-    const line = await child.line();
-    const { msg, port } = line.startsWith('{') ? (JSON.parse(line) as { msg?: string; port?: number }) : {};
-    if (msg === 'listening') return Object.assign(child, { url: `http://${env['HOST'] ?? '127.0.0.1'}:${port}` });
-  }
+  return start(command, args, { env: { ...process.env, ...settings, ...env } });
 }

@@ -23,21 +23,22 @@ export interface TestDatabase {
  *
  * @param options.fsync     Whether a commit waits for the disk. Default false: nobody needs these rows after a power cut.
  * @param options.embedded  Take the server from npm even where the machine has one. Default false.
+ * @param options.folder    Where its files are made. Default: the folder for temporary files.
  * @param options.standbyOf URL of a server whose standby it is to be.
  * @param options.at        Not on loopback and a free port, but on all addresses, for everybody, and on this port, and what starts it, before
  *                          its own command, sees to it that nobody else is there. `address` is for the URL.
  * @throws when no server could be started; the message says what was looked for.
  */
 export async function openTestPostgres(
-  options: { fsync?: boolean; embedded?: boolean; standbyOf?: string; at?: { through: string[]; address: string; port: number } } = {},
+  options: { fsync?: boolean; embedded?: boolean; folder?: string; standbyOf?: string; at?: { through: string[]; address: string; port: number } } = {},
 ): Promise<TestPostgres> {
   // The server belongs to a process of its own that stops it when our end of the pipe closes. The system closes the
   // pipe however we end, so that even a kill -9 of the tests leaves nothing behind.
-  const { fsync, embedded, standbyOf, at } = options;
+  const { fsync, embedded, folder, standbyOf, at } = options;
   const flags = [...(fsync ? ['--fsync'] : []), ...(embedded ? ['--embedded'] : []), ...(standbyOf === undefined ? [] : ['--standby-of', standbyOf])];
   const where = at ? ['--address', at.address, '--port', String(at.port)] : [];
   const [command, ...args] = [...(at?.through ?? []), process.execPath, join(import.meta.dirname, 'postgres-process.ts'), ...flags, ...where];
-  const owner = spawn(command!, args, { stdio: 'pipe' });
+  const owner = spawn(command!, args, { stdio: 'pipe', ...(folder !== undefined && { env: { ...process.env, TMPDIR: folder } }) });
   const ended = once(owner, 'close');
   let complaints = '';
   owner.stderr.setEncoding('utf8').on('data', (text: string) => (complaints += text));

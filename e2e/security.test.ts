@@ -283,6 +283,7 @@ describe('signing in with more than a password', () => {
     for (const [next, at] of [
       ['//evil.test/', '/'],
       [String.raw`/\evil.test`, '/'],
+      ['settings/devices', '/'],
       ['/settings/devices?a=b#c', '/settings/devices?a=b#c'],
     ] as const) {
       await page.goto(`/signin?next=${encodeURIComponent(next)}`);

@@ -41,8 +41,19 @@ const every: Look[] = (['wide', 'narrow'] as const).flatMap((size) =>
 
 /** Texts that scripts press on, in both languages. */
 const words = {
-  'en-GB': { signIn: 'Sign in', guest: 'Guest', register: 'New account', edit: 'Edit', details: 'Details', emoji: 'Emoji', message: 'Message', more: 'More', off: 'No connection' },
-  'zh-CN': { signIn: '登录', guest: '访客', register: '注册', edit: '编辑', details: '详情', emoji: '表情', message: '输入消息', more: '更多', off: '没有网络' },
+  'en-GB': {
+    signIn: 'Sign in',
+    guest: 'Guest',
+    register: 'New account',
+    edit: 'Edit',
+    details: 'Details',
+    emoji: 'Emoji',
+    message: 'Message',
+    more: 'More',
+    off: 'No connection',
+    keep: 'Keep messages',
+  },
+  'zh-CN': { signIn: '登录', guest: '访客', register: '注册', edit: '编辑', details: '详情', emoji: '表情', message: '输入消息', more: '更多', off: '没有网络', keep: '消息保留' },
 };
 
 interface Stage {
@@ -110,6 +121,12 @@ const scenes: Record<string, (stage: Stage) => Promise<unknown>> = {
     await chat('Lobby');
     await page.getByRole('button', { name: say.details }).click();
     await page.getByRole('complementary').waitFor();
+  },
+  'details-retention': async ({ page, chat, say }) => {
+    await chat('秋游');
+    await page.getByRole('button', { name: say.details }).click();
+    await page.getByRole('complementary').getByRole('button', { name: say.keep }).click();
+    await page.getByRole('menu').waitFor();
   },
   'list-menu': async ({ page }) => {
     await page.goto('/');

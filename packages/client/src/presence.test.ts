@@ -12,6 +12,9 @@ describe('presence', () => {
     client.presence.watch(['ann', 'bob']);
     await clock.advance(100);
     expect(server.askedFor('presence.watch')).toEqual([{ userIds: ['ann', 'bob'] }]);
+    client.presence.watch(['bob', 'cleo']);
+    await clock.advance(100);
+    expect(server.askedFor('presence.watch').slice(1)).toEqual([{ userIds: ['cleo'] }]);
     expect(client.presence.get('ann')).toEqual({ online: true, lastSeenAt: null });
     server.signal({ signal: 'presence', data: { userId: 'ann', online: false, lastSeenAt: 5 } });
     expect(client.presence.get('ann')).toEqual({ online: false, lastSeenAt: 5 });

@@ -190,6 +190,19 @@ test('[KY1] nodes that begin at once on an empty database have the same keys, an
   nodes.push(await start(3));
   expect(first).toBeDefined();
   expect(await readSecrets(config)).toEqual(first);
+  // And each uses them: what it tells devices is the pair that is kept.
+  const pair = async ({ port }: { port: number }): Promise<string> => {
+    const ask = async (method: string, params: object, token?: string) =>
+      (await (
+        await fetch(`http://127.0.0.1:${port}/api/${method}`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json', ...(token !== undefined && { authorization: `Bearer ${token}` }) },
+          body: JSON.stringify(params),
+        })
+      ).json()) as { token: string; publicKey: string };
+    return (await ask('push.key', {}, (await ask('auth.guest', { name: 'Gast' })).token)).publicKey;
+  };
+  expect(new Set(await Promise.all(nodes.map(pair)))).toEqual(new Set([first!.vapid[0]!.publicKey]));
   await Promise.all(nodes.map((node) => node.close()));
 });
 

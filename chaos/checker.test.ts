@@ -55,8 +55,28 @@ test('[R10] a history in which all is well has nothing to say', () => {
   expect(check(stopped())).toEqual([]);
 });
 
+/** A message was lost where a database took over, another stands where it stood, and so many are said to be gone. */
+const lost = (...reported: number[]): Entry[] =>
+  without('held', [
+    ...well(),
+    said('three', 70),
+    acked('three', 3, 80, 'id-of-before'),
+    { e: 'era', number: 2, heads: [['c', 2]], t: 90 },
+    ...reported.map((messages): Entry => ({ e: 'reported', era: 2, conversation: 'c', messages, t: 90 })),
+    said('four', 100),
+    acked('four', 3, 110),
+    truth(row(1, 'one'), row(2, 'two', 'two+'), row(3, 'four')),
+  ]);
+
+test('[R10] what was lost with a database and reported is no mistake', () => {
+  expect(check(lost(1))).toEqual([]);
+});
+
 describe('what is noticed', () => {
   const broken: [rule: string, what: RegExp, history: Entry[]][] = [
+    ['R1', /never reported: three/, lost()],
+    ['R1', /1 acked messages are gone, and 0 were reported/, lost()],
+    ['R1', /acked as three at c 3, where four stands/, [...lost(1), acked('three', 3, 95, 'id-of-before')]],
     ['R1', /acked and lost: two/, [...without('truth'), truth(row(1, 'one'))]],
     ['R1', /acked as two at c 2, where three stands/, [...without('truth'), said('three', 1), truth(row(1, 'one'), row(2, 'three'))]],
     ['R1', /anna-1 misses 2 of c/, [...well(), { e: 'held', device: 'anna-1', user: 'anna', conversation: 'c', rows: [row(1, 'one')] }]],

@@ -35,13 +35,14 @@ type Of<K extends Entry['e']> = Extract<Entry, { e: K }>;
 const toldOfEach = 10;
 
 /** @param soFar  What was noted until now, and not yet all: only what is wrong whatever comes. */
-export function check(history: Entry[], bounds: Bounds = usualBounds, soFar = false): Violation[] {
+export function check(noted: Entry[], bounds: Bounds = usualBounds, soFar = false): Violation[] {
   const found: Violation[] = [];
   const told = new Map<string, number>();
   const wrong = (rule: Violation['rule'], what: string): void => {
     told.set(rule, (told.get(rule) ?? 0) + 1);
     if (told.get(rule)! <= toldOfEach) found.push({ rule, what });
   };
+  const history = withoutReported(wrong, noted);
   const kinds = Map.groupBy(history, ({ e }) => e);
   const of = <K extends Entry['e']>(...wanted: K[]): Of<K>[] => wanted.flatMap((kind) => (kinds.get(kind) ?? []) as Of<K>[]);
 
@@ -76,6 +77,34 @@ export function check(history: Entry[], bounds: Bounds = usualBounds, soFar = fa
 
 type Wrong = (rule: Violation['rule'], what: string) => void;
 const short = (text: string): string => (text.length > 40 ? `${text.slice(0, 40)}…` : text);
+
+/**
+ * R1: what was acknowledged may be gone where a database took over that did not have it, if nodes say that as much is gone. What was seen of that is
+ * taken out of the history, so that all else is judged like everything.
+ */
+function withoutReported(wrong: Wrong, history: Entry[]): Entry[] {
+  const of = <K extends Entry['e']>(kind: K): Of<K>[] => history.filter((entry) => entry.e === kind) as Of<K>[];
+  const eras = of('era');
+  if (eras.length === 0) return history;
+  const there = new Map(of('truth').map(({ conversation, rows }) => [conversation, new Set(rows.map((row) => row[1]))]));
+  const reported = new Map(of('reported').map(({ era, conversation, messages }) => [`${era} ${conversation}`, messages]));
+  const heads = new Map(eras.map(({ number, heads: all }) => [number, new Map(all)]));
+  /** Which era began without it. */
+  const goneIn = ({ conversation, seq, id, t }: { conversation: string; seq: number; id: string; t: number }): number | undefined =>
+    there.get(conversation)?.has(id) === false ? eras.find((era) => t < era.t && seq > (heads.get(era.number)!.get(conversation) ?? 0))?.number : undefined;
+  const lost = new Map<string, Set<string>>();
+  for (const ack of of('ack')) {
+    const era = goneIn(ack);
+    if (era === undefined) continue;
+    const key = `${era} ${ack.conversation}`;
+    const ids = lost.get(key) ?? new Set();
+    lost.set(key, ids.add(ack.id));
+    const last = (heads.get(era)!.get(ack.conversation) ?? 0) + (reported.get(key) ?? 0);
+    if (ack.seq > last) wrong('R1', `acked and lost, and never reported: ${ack.clientId} at ${ack.conversation} ${ack.seq}, where what was reported ends with ${last}`);
+  }
+  for (const [key, ids] of lost) if (ids.size > (reported.get(key) ?? 0)) wrong('R1', `of ${key} ${ids.size} acked messages are gone, and ${reported.get(key) ?? 0} were reported`);
+  return history.filter((entry) => !((entry.e === 'ack' || entry.e === 'seen') && goneIn(entry) !== undefined));
+}
 
 /** R1: what was acknowledged is there, at its place, for everybody who holds the conversation at the end. */
 function noLoss(wrong: Wrong, acks: Of<'ack'>[], truth: Map<string, Row[]>, held: Of<'held'>[]): void {

@@ -8,7 +8,7 @@ import { type ServerProcess, startServerProcess } from '../packages/server/test/
 import { findNatsServer } from '../packages/server/test/nats.ts';
 import { type Proxy, openProxy } from '../packages/server/test/proxy.ts';
 import { type Bounds, check, usualBounds } from './checker.ts';
-import { now, openHistory, readHistory } from './history.ts';
+import { type Entry, now, openHistory, readHistory } from './history.ts';
 import type { LoadOptions } from './load.ts';
 import { missingForNamespaces, startApart } from './namespaces.ts';
 import { type Place, type Site, type Way, openLoopback, openNamespaces } from './site.ts';
@@ -30,6 +30,7 @@ export interface ClusterStage {
   readonly random: () => number;
   readonly nodes: readonly Node[];
   readonly site: Site;
+  note(entry: Entry): void;
   fault(what: string, on: boolean): void;
   wrong(what: string): void;
   wait(least: number, most: number): Promise<void>;
@@ -105,6 +106,66 @@ async function cut(stage: ClusterStage, end: End, way: Way, least = 300, most = 
   await stage.wait(least, most);
   wire.cut(way, false);
   stage.fault(`the wire is whole: ${end}`, false);
+}
+
+/** Milliseconds after a failover until all nodes have to work on what is there. */
+const enteredMs = 60_000;
+
+/**
+ * A standby that lacks what was acknowledged last takes over.
+ *
+ * @param alive  The primary goes on, and nodes that are connected to it may; then the name leads back to it for a while.
+ */
+async function failOverBehind(stage: ClusterStage, alive: boolean): Promise<void> {
+  const { site, fault } = stage;
+  fault('the standby hears of nothing', true);
+  await site.deafen();
+  await stage.wait(500, 2_000);
+  const before = await asking(site.database, eraOf);
+  fault(alive ? 'the standby takes over while the primary goes on' : 'the primary is gone', true);
+  await site.failOver(alive);
+  await untilEntered(stage, before);
+  if (alive) {
+    fault('the name leads to the old primary', true);
+    site.mislead(true);
+    await stage.wait(1_000, 4_000);
+    site.mislead(false);
+  }
+  fault('the standby is the primary', false);
+}
+
+/** Until each node has said that it works on the database that is there now, and what of that it knew of is gone. */
+async function untilEntered({ nodes, site: { database }, note, wrong }: ClusterStage, before: number): Promise<void> {
+  await asking(database, async (client) => {
+    let number = before;
+    for (const ended = now() + enteredMs; ; await pause(50)) {
+      number = await eraOf(client);
+      const era = `"era":${number},`;
+      const haveAll = (words: RegExp): boolean => nodes.every(({ server }) => server.output().out.some((line) => line.includes(era) && words.test(line)));
+      if (number > before && haveAll(/is another server/) && haveAll(/is missing that is not|has lost/)) break;
+      if (now() > ended) return wrong('not every node has found that the database is another one');
+    }
+    const of = `split_part(stream, ':', 2) as conversation`;
+    const heads = await client.query<{ conversation: string; seq: number }>(`select ${of}, seq::int from era_heads where stream like 'conversation:%'`);
+    const losses = await client.query<{ era: number; conversation: string; messages: number }>(
+      `select era::int, ${of}, messages::int from losses where stream like 'conversation:%' and era = (select max(number) from eras)`,
+    );
+    note({ e: 'era', number, heads: heads.rows.map(({ conversation, seq }) => [conversation, seq]), t: now() });
+    for (const loss of losses.rows) note({ e: 'reported', ...loss, t: now() });
+  });
+}
+
+const eraOf = async (client: pg.Client): Promise<number> => (await client.query<{ number: number }>('select max(number)::int as number from eras')).rows[0]!.number;
+
+async function asking<T>(database: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client(database);
+  client.on('error', () => {});
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
 }
 
 async function failOver({ site, fault }: ClusterStage): Promise<void> {
@@ -223,6 +284,19 @@ export const clusterNemeses = {
     },
   },
 
+  'nodes-async': {
+    what: 'N8: a standby that lacks what was acknowledged last takes over, and the primary is gone, or goes on and is led back to: what is lost is reported',
+    standby: true,
+    // Removals that are lost would be leaks.
+    load: { changes: 0, honest: true },
+    async act(stage) {
+      for (let turn = 0; stage.goesOn(turn, 2); turn += 1) {
+        await stage.wait(300, 1_500);
+        await failOverBehind(stage, turn % 2 === 0);
+      }
+    },
+  },
+
   'nodes-mixed': {
     what: 'N21: kills, stops, crashes of PostgreSQL, NATS with empty memory, nodes that are cut off, and a standby that takes over, one after the other',
     load: { changes: 2, copies: 2 },
@@ -322,6 +396,7 @@ async function playOn(site: Site, { turns, seed, acks, load }: ClusterRun): Prom
       random,
       nodes,
       site,
+      note: (entry) => history.note(entry),
       fault: (what, on) => history.note({ e: 'fault', what, on, t: now() }),
       wrong: (what) => history.note({ e: 'wrong', what, t: now() }),
       wait: (least, most) => pause(least + random() * (most - least)),
@@ -350,7 +425,7 @@ async function playOn(site: Site, { turns, seed, acks, load }: ClusterRun): Prom
     const listen = (server: ServerProcess): void => {
       const fault = server
         .output()
-        .out.find((line) => /"level":"(error|fatal)"|unhandled/.test(line) && !/NATS|[Cc]onnection|database|commit outcome unknown|"code":"busy"/.test(line));
+        .out.find((line) => /"level":"(error|fatal)"|unhandled/.test(line) && !/NATS|[Cc]onnection|database|commit outcome unknown|of an earlier time|"code":"busy"/.test(line));
       if (fault !== undefined) stage.wrong(`a node complained: ${fault.slice(0, 300)}`);
     };
     await pause(500);

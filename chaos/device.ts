@@ -68,6 +68,8 @@ export class Device {
   #over = false;
   #hungUp = false;
   #failures = 0;
+  /** Of the server's database. */
+  #era: string | undefined;
   #idle = Promise.withResolvers<void>();
   #running: Promise<void> | undefined;
 
@@ -237,6 +239,13 @@ export class Device {
     if (!hello) return this.#socket?.terminate();
     this.#ask = ask;
     this.#failures = 0;
+    if (this.#era !== undefined && this.#era !== hello.era) {
+      // What it holds may never have been.
+      for (const stream of [...this.#heads.keys()]) this.#lose(stream);
+      this.#held.clear();
+      this.#marks.clear();
+    }
+    this.#era = hello.era;
     this.#history.note({ e: 'open', device: this.name, t: now() });
     this.#catching.clear();
     // Where it was taken out meanwhile, nothing follows on what it has.

@@ -44,6 +44,10 @@ export type Entry =
   | { e: 'lossy'; from: number; t: number }
   /** From here to there nobody may lose more connections than so many, or be told of an error. */
   | { e: 'calm'; from: number; t: number; losses: number }
+  /** All nodes work on another database, which begins with so many messages of each conversation … */
+  | { e: 'era'; number: number; heads: [conversation: string, seq: number][]; t: number }
+  /** … and so many they say are gone. */
+  | { e: 'reported'; era: number; conversation: string; messages: number; t: number }
   /** A whole conversation, as a fresh reader gets it at the end. */
   | { e: 'truth'; conversation: string; rows: Row[] }
   /** The same as a device holds it, from all it was ever told. */

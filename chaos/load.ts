@@ -26,6 +26,8 @@ export interface LoadOptions {
   drops: number;
   /** How many times as fast all write in one second of ten. Default: 1, they never hurry. */
   bursts?: number;
+  /** Nobody sends other words by a client id that was used: where the message was lost, that is no misuse. */
+  honest?: boolean;
 }
 
 interface Conversation {
@@ -129,7 +131,7 @@ async function main(options: LoadOptions): Promise<void> {
     }),
     pace(options.rate / 20, () => {
       const conversation = any(conversations);
-      return random() < 0.5 ? ofWhom(conversation).type(conversation.id) : ofWhom(conversation).misuse(conversation.id);
+      return options.honest || random() < 0.5 ? ofWhom(conversation).type(conversation.id) : ofWhom(conversation).misuse(conversation.id);
     }),
     pace(options.drops, () => any(devices).drop()),
     ...pollers.map((poller) =>
@@ -271,6 +273,8 @@ class Poller {
   readonly #url: string;
   readonly #held = new Map<number, Row>();
   #version = 0;
+  /** In which it began. */
+  #era: string | undefined;
   #asking: Promise<void> | undefined;
 
   constructor(url: string, person: Person, conversation: string) {
@@ -289,9 +293,12 @@ class Poller {
 
   async #ask(): Promise<void> {
     const stream: StreamId = `conversation:${this.conversation}`;
+    this.#era ??= (await post(this.#url, 'stream.heads', { streams: [] }, this.person.token)).era;
     for (let more = true; more;) {
-      const changes = await post(this.#url, 'stream.changes', { stream, since: this.#version, limit: 100 }, this.person.token);
+      const changes = await post(this.#url, 'stream.changes', { stream, since: this.#version, era: this.#era, limit: 100 }, this.person.token);
       if ('tooOld' in changes) {
+        this.#era = (await post(this.#url, 'stream.heads', { streams: [] }, this.person.token)).era;
+        this.#held.clear();
         const { version } = await post(this.#url, 'stream.snapshot', { stream }, this.person.token);
         for (const message of await readAll(this.#url, this.conversation, this.person.token)) this.#held.set(message.seq, toRow(message));
         this.#version = version;

@@ -34,8 +34,16 @@ export interface Site {
   /** Only one way at a time can be cut. */
   oneWay: boolean;
   place(): Promise<Place>;
-  /** kill -9 of the primary, with everything of it; then the standby is it. @throws where no standby was asked for */
-  failOver(): Promise<void>;
+  /**
+   * kill -9 of the primary, with everything of it; then the standby is it. @throws where no standby was asked for
+   *
+   * @param alive  The primary is not killed, and knows of nothing: whoever is connected to it stays so.
+   */
+  failOver(alive?: boolean): Promise<void>;
+  /** Nobody waits for the standby any more, and it hears of nothing. @throws where no standby was asked for */
+  deafen(): Promise<void>;
+  /** The name of the primary leads to the one that was given up alive, or no more. All connections to it are cut. */
+  mislead(on: boolean): void;
   /** The standby stands still, and with it every commit. @throws where no standby was asked for */
   pauseStandby(on: boolean): Promise<void>;
   close(): Promise<void>;
@@ -47,6 +55,8 @@ export async function openLoopback({ standby = false }: { standby?: boolean } = 
   const pair = standby ? await openPair((_, standbyOf) => openTestPostgres({ ...careful, ...(standbyOf !== undefined && { standbyOf }) })) : undefined;
   const { url, drop } = pair?.database ?? (await createTestDatabase());
   const port = (): number => Number(new URL(pair?.primary() ?? url).port);
+  const named = (): number => Number(new URL(pair?.named() ?? url).port);
+  const names: Proxy[] = [];
   const at = (there: number): string => Object.assign(new URL(url), { port: String(there) }).href;
   return {
     nats,
@@ -55,7 +65,8 @@ export async function openLoopback({ standby = false }: { standby?: boolean } = 
     },
     oneWay: false,
     async place() {
-      const [toDatabase, toNats] = [await openProxy(port), await openProxy(() => nats.port)];
+      const [toDatabase, toNats] = [await openProxy(named), await openProxy(() => nats.port)];
+      names.push(toDatabase);
       return {
         through: [],
         env: { KITH_DATABASE: at(toDatabase.port), KITH_NATS: `nats://127.0.0.1:${toNats.port}` },
@@ -64,7 +75,12 @@ export async function openLoopback({ standby = false }: { standby?: boolean } = 
         close: async () => void (await Promise.all([toDatabase.close(), toNats.close()])),
       };
     },
-    failOver: () => (pair ?? noStandby()).failOver(),
+    failOver: (alive) => (pair ?? noStandby()).failOver(alive),
+    deafen: () => (pair ?? noStandby()).deafen(),
+    mislead(on) {
+      (pair ?? noStandby()).mislead(on);
+      for (const proxy of names) proxy.cut();
+    },
     pauseStandby: (on) => (pair ?? noStandby()).pauseStandby(on),
     async close() {
       await nats.close();
@@ -117,7 +133,9 @@ export async function openNamespaces(): Promise<Site> {
         close: () => space.close(),
       };
     },
-    failOver: () => pair.failOver(),
+    failOver: (alive) => pair.failOver(alive),
+    deafen: () => pair.deafen(),
+    mislead: (on) => pair.mislead(on),
     pauseStandby: (on) => pair.pauseStandby(on),
     async close() {
       await nats.close();
@@ -145,7 +163,11 @@ interface Pair {
   database: TestDatabase;
   /** URL of the server that is the primary now. */
   primary(): string;
-  failOver(): Promise<void>;
+  /** To which its name leads. */
+  named(): string;
+  failOver(alive?: boolean): Promise<void>;
+  deafen(): Promise<void>;
+  mislead(on: boolean): void;
   pauseStandby(on: boolean): Promise<void>;
   close(): Promise<void>;
 }
@@ -157,8 +179,15 @@ async function openPair(open: (which: Which, standbyOf?: string) => Promise<Test
   let which: Which = 0;
   let primary = await open(which);
   let standby: TestPostgres | undefined;
+  /** It hears of nothing any more. */
+  let deaf = false;
+  /** Given up alive. */
+  let old: TestPostgres | undefined;
+  let misled = false;
   const database = await createTestDatabase(primary.url);
   const join = async (): Promise<TestPostgres> => {
+    await old?.close();
+    old = undefined;
     standby ??= await open(which === 0 ? 1 : 0, primary.url);
     await confirmTogether(primary.url);
     return standby;
@@ -167,15 +196,33 @@ async function openPair(open: (which: Which, standbyOf?: string) => Promise<Test
   return {
     database,
     primary: () => primary.url,
-    async failOver() {
-      const next = pausedProcesses.length > 0 ? standby! : await join();
-      for (const pid of await processesOf(primary.url)) signal(pid, 'SIGKILL');
-      await primary.close();
+    named: () => (misled ? old! : primary).url,
+    async failOver(alive = false) {
+      const next = pausedProcesses.length > 0 || deaf ? standby! : await join();
+      if (alive) old = primary;
+      else {
+        for (const pid of await processesOf(primary.url)) signal(pid, 'SIGKILL');
+        await primary.close();
+      }
       goOn();
       await ask(next.url, 'select pg_promote(true, 60)');
       which = which === 0 ? 1 : 0;
-      [primary, standby] = [next, undefined];
+      [primary, standby, deaf] = [next, undefined, false];
       lead(which);
+    },
+    async deafen() {
+      const { url } = await join();
+      await ask(primary.url, 'alter system reset synchronous_standby_names');
+      await ask(primary.url, 'select pg_reload_conf()');
+      await ask(url, `alter system set primary_conninfo = ''`);
+      await ask(url, 'select pg_reload_conf()');
+      while ((await ask(primary.url, 'select 1 from pg_stat_replication')).length > 0) await pause(20);
+      deaf = true;
+    },
+    mislead(on) {
+      if (!old) throw new Error('No primary was given up alive.');
+      misled = on;
+      lead(on ? (which === 0 ? 1 : 0) : which);
     },
     async pauseStandby(on) {
       if (!on) return goOn();
@@ -185,6 +232,7 @@ async function openPair(open: (which: Which, standbyOf?: string) => Promise<Test
     async close() {
       goOn();
       await standby?.close();
+      await old?.close();
       await primary.close();
     },
   };

@@ -193,7 +193,7 @@ export class ModelServer {
 
   readonly #methods: { [M in MethodName]?: (params: Params<M>, socket: ModelSocket) => unknown } = {
     hello: () => ({ user: this.rows.get(`user/${this.userId}`), session: 's1', era: this.era, heads: this.#headsOfMine(), heartbeatMs: this.heartbeatMs, time: this.clock.now() }),
-    'stream.heads': ({ streams }) => ({ heads: Object.fromEntries(streams.map((stream) => [stream, this.heads.get(stream as StreamId)])) }),
+    'stream.heads': ({ streams }) => ({ era: this.era, heads: Object.fromEntries(streams.map((stream) => [stream, this.heads.get(stream as StreamId)])) }),
     'stream.changes': ({ stream, since, era = this.era }) => {
       this.#requireFollowed(stream as StreamId);
       const common = era === this.before?.era ? (this.before.heads.get(stream as StreamId) ?? 0) : -1;

@@ -19,9 +19,14 @@ export const syncMethods = {
     z.object({ user, session: f.id, era: f.id, heads, heartbeatMs: z.int(), time: f.time }),
     { access: 'public' },
   ),
-  'stream.heads': method('The newest version of streams you may read.', z.strictObject({ streams: z.array(f.streamId).check(entriesUpTo('headsPerCall')) }), z.object({ heads }), {
-    rate: 'sync',
-  }),
+  'stream.heads': method(
+    'The newest version of streams you may read.',
+    z.strictObject({ streams: z.array(f.streamId).check(entriesUpTo('headsPerCall')) }),
+    z.object({ era: f.id, heads }),
+    {
+      rate: 'sync',
+    },
+  ),
   'stream.changes': method(
     'What changed in a stream after a version, as the entities are now. `tooOld`: take a snapshot. `era`: in which that version was the newest, where it is another now.',
     z.strictObject({ stream: f.streamId, since: f.version, era: z.optional(f.id), limit: z.optional(z.int().check(z.minimum(1), atMost('resumeEntities'))) }),

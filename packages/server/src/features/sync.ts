@@ -22,7 +22,7 @@ export const sync: Handlers<'hello' | 'stream.heads' | 'stream.changes' | 'strea
   async 'stream.heads'(context, { streams }) {
     return context.read(async (q) => {
       for (const stream of streams) await requireReadable(q, stream, context.userId);
-      return { heads: await readHeads(q, streams) };
+      return { era: (await readEra(q)).id, heads: await readHeads(q, streams) };
     });
   },
 

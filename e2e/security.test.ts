@@ -262,7 +262,7 @@ describe('signing in with more than a password', () => {
       expect(await problems(other)).toEqual([]);
       // The page has the rest of the height, and not more.
       expect(await other.evaluate(() => document.documentElement.scrollHeight - innerHeight)).toBe(0);
-      expect((await banner.boundingBox())!.height + (await other.locator('.app').boundingBox())!.height).toBe(800);
+      expect((await banner.boundingBox())!.height + (await other.locator('.app').boundingBox())!.height).toBeCloseTo(800, 0);
     }
     await banner.getByRole('button', { name: 'Hide' }).click();
     await untilHidden(banner.getByText('Passkeys'));

@@ -3,10 +3,17 @@ import { createI18n } from 'petite-vue-i18n';
 export const languages = ['en', 'zh-CN'] as const;
 export type Language = (typeof languages)[number];
 
-const texts: Record<Language, () => Promise<{ default: Record<string, unknown> }>> = {
+type Texts = Record<Language, () => Promise<{ default: Record<string, unknown> }>>;
+const texts: Texts = {
   en: () => import('./locales/en.json'),
   'zh-CN': () => import('./locales/zh-CN.json'),
 };
+/** Of a few screens that most people never open. */
+const later: Texts = {
+  en: () => import('./locales/later/en.json'),
+  'zh-CN': () => import('./locales/later/zh-CN.json'),
+};
+let wantsLater = false;
 
 export const i18n = createI18n({ legacy: false, locale: 'en', messages: {}, missingWarn: import.meta.env.DEV, fallbackWarn: false });
 
@@ -31,9 +38,27 @@ function flat(tree: object, prefix = ''): Record<string, string> {
   );
 }
 
+const laterThere = new Set<Language>();
+async function loadLater(of: Language): Promise<void> {
+  if (laterThere.has(of)) return;
+  const { default: more } = await later[of]();
+  global.setLocaleMessage(of, { ...global.getLocaleMessage(of), ...flat(more) });
+  laterThere.add(of);
+}
+
+/** A screen whose texts come with it, and not with the first page. @param screen  Loads it. */
+export const withItsTexts =
+  <T>(screen: () => Promise<T>) =>
+  async (): Promise<T> => {
+    wantsLater = true;
+    const [loaded] = await Promise.all([screen(), loadLater(language())]);
+    return loaded;
+  };
+
 /** Loads a language's texts and shows them from the next frame on. */
 export async function setLanguage(next: Language): Promise<void> {
   if (!global.availableLocales.includes(next)) global.setLocaleMessage(next, flat((await texts[next]()).default));
+  if (wantsLater) await loadLater(next);
   global.locale.value = next;
   document.documentElement.lang = next;
 }

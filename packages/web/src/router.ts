@@ -3,6 +3,7 @@ import ChatList from './views/ChatList.vue';
 import ChatView from './views/ChatView.vue';
 import NothingOpen from './views/NothingOpen.vue';
 import ShellView from './views/ShellView.vue';
+import { withItsTexts } from './i18n.ts';
 import { ownPath } from './composables/own-path.ts';
 import { signedInAs } from './composables/useSession.ts';
 
@@ -66,11 +67,11 @@ export const router = createRouter({
             ['account', () => import('./views/SettingsAccount.vue')],
             ['security', () => import('./views/SettingsSecurity.vue')],
             ['privacy', () => import('./views/SettingsPrivacy.vue')],
-            ['notifications', () => import('./views/SettingsNotifications.vue')],
+            ['notifications', withItsTexts(() => import('./views/SettingsNotifications.vue'))],
             ['appearance', () => import('./views/SettingsAppearance.vue')],
             ['devices', () => import('./views/SettingsDevices.vue')],
             ['site', () => import('./views/SettingsSite.vue')],
-            ['audit', () => import('./views/SettingsAudit.vue')],
+            ['audit', withItsTexts(() => import('./views/SettingsAudit.vue'))],
             ['reports', () => import('./views/SettingsReports.vue')],
           ] as const
         ).map(([page, view]): RouteRecordRaw => ({

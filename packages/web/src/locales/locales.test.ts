@@ -2,6 +2,8 @@ import { globSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import en from './en.json' with { type: 'json' };
+import laterEn from './later/en.json' with { type: 'json' };
+import laterZh from './later/zh-CN.json' with { type: 'json' };
 import zh from './zh-CN.json' with { type: 'json' };
 
 const source = path.resolve(import.meta.dirname, '..');
@@ -11,8 +13,8 @@ const read = (file: string): string => readFileSync(path.join(source, file), 'ut
 function flat(texts: object, prefix = ''): [string, string][] {
   return Object.entries(texts).flatMap(([key, value]) => (typeof value === 'string' ? [[prefix + key, value] as [string, string]] : flat(value as object, `${prefix}${key}.`)));
 }
-const english = new Map(flat(en));
-const chinese = new Map(flat(zh));
+const english = new Map([...flat(en), ...flat(laterEn)]);
+const chinese = new Map([...flat(zh), ...flat(laterZh)]);
 const holes = (text: string): string[] => [...new Set([...text.matchAll(/\{(\w+)\}/g)].map((match) => match[1]!))].sort();
 
 test('[WB20] both languages have every text, with the same places to fill in', () => {
@@ -47,3 +49,16 @@ test('[WB22] no template has words of its own', () => {
 
 /** The end of a start tag whose attribute holds a `>`: an arrow function or a comparison. */
 const isCode = (text: string): boolean => /[=({"]/.test(text) && !/[.!?。]$/.test(text);
+
+test('[WB21] what comes later is asked for only on screens that wait for it', () => {
+  const screens = [...read('router.ts').matchAll(/withItsTexts\(\(\) => import\('\.\/(views\/\w+\.vue)'\)\)/g)].map((match) => match[1]!);
+  expect(screens.length).toBeGreaterThan(0);
+  const beginnings = Object.keys(laterEn);
+  const asks = (file: string): boolean => beginnings.some((beginning) => new RegExp(`['\`]${beginning}\\.`).test(read(file)));
+  const named = (file: string): string => path.basename(file);
+  // A composable that asks is imported by these screens alone.
+  for (const file of files.filter((one) => asks(one) && !screens.includes(one))) {
+    const users = files.filter((other) => read(other).includes(`/${named(file)}'`));
+    expect([file, users.filter((user) => !screens.includes(user))]).toEqual([file, []]);
+  }
+});

@@ -288,7 +288,12 @@ export const options = {
     default: false,
     meaning: 'This server is for trying: passwords and keys that stand in samples are taken. Everybody knows them.',
   }),
-  rateLimits: onOff({ env: 'KITH_RATE_LIMITS', flag: 'rate-limits', default: true, meaning: 'Limits on requests, sign-ins and connections. Turn off for load tests only.' }),
+  rateLimits: onOff({
+    env: 'KITH_RATE_LIMITS',
+    flag: 'rate-limits',
+    default: true,
+    meaning: 'Limits on requests, sign-ins, connections, and what one person does in a day. Turn off for load tests only.',
+  }),
   registrationsPerHour: integer({
     env: 'KITH_REGISTRATIONS_PER_HOUR',
     flag: 'registrations-per-hour',

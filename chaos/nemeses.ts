@@ -245,8 +245,7 @@ export const nemeses = {
         stage.fault('nothing can be written', true);
         const tracer = inject(stage.server(), 'pwrite64', 'error=ENOSPC');
         await stage.wait(500, 2_000, [1_000, 5_000]);
-        tracer.process.kill('SIGINT');
-        await tracer.ended;
+        await letGo(stage.server(), tracer);
         stage.fault('there is room', false);
         if (hasEnded(stage.server())) stage.wrong(`a disk without room ended the server: ${lastWords(stage.server())}`);
       }
@@ -400,7 +399,9 @@ export const nemeses = {
     missing: needs(linux, [fakeTime() !== undefined, 'libfaketime (package faketime)']),
     get env() {
       const library = fakeTime();
-      return library ? { LD_PRELOAD: library, FAKETIME_TIMESTAMP_FILE: clockFile, FAKETIME_NO_CACHE: '1', FAKETIME_DONT_FAKE_MONOTONIC: '1' } : {};
+      // A clock that goes on by more than a session may be old ends it, as it has to.
+      const ages = { KITH_SESSION_IDLE_DAYS: '3650', KITH_SESSION_MAX_DAYS: '3650' };
+      return library ? { ...ages, LD_PRELOAD: library, FAKETIME_TIMESTAMP_FILE: clockFile, FAKETIME_NO_CACHE: '1', FAKETIME_DONT_FAKE_MONOTONIC: '1' } : {};
     },
     async folder(folder) {
       fs.writeFileSync(clockFile, '+0\n');
@@ -409,7 +410,7 @@ export const nemeses = {
     async act(stage) {
       for (let turn = 0; stage.goesOn(turn, 2, 28); turn += 1) {
         await stage.wait(300, 1_200, [1_000, 5_000]);
-        fs.writeFileSync(clockFile, `${['-1h', '+1h', '+0', '-1y', '+1d', '+0 x2', '+10y'][turn % 7]}\n`);
+        fs.writeFileSync(clockFile, `${['-1h', '+1h', '+0', '-1y', '+1d', '+0 x2', '+9y'][turn % 7]}\n`);
       }
       fs.writeFileSync(clockFile, '+0\n');
     },
@@ -669,6 +670,18 @@ async function throwGarbage({ server, random }: Stage): Promise<void> {
 /** The system calls of a process fail, or take long, from here on. */
 function inject(server: ServerProcess, calls: string, how: string) {
   return start('strace', ['-f', '-o', '/dev/null', '-e', `trace=${calls}`, '-e', `inject=${calls}:${how}`, '-p', String(server.process.pid)]);
+}
+
+/**
+ * The system calls work again. A call that is under way in this moment would fail in a way of its own, which no disk knows: so the process stands
+ * still meanwhile, after its call and before the next.
+ */
+async function letGo({ process: server }: ServerProcess, tracer: Child): Promise<void> {
+  server.kill('SIGSTOP');
+  await pause(200);
+  tracer.process.kill('SIGINT');
+  await tracer.ended;
+  server.kill('SIGCONT');
 }
 
 const clockFile = path.join(fs.realpathSync('/tmp'), `kith-chaos-clock-${process.pid}`);

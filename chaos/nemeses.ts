@@ -271,7 +271,7 @@ export const nemeses = {
     only: 'sqlite',
     async act(stage) {
       while (stage.goesOn()) {
-        await stage.wait(200, 800);
+        await stage.wait(200, 800, [3_000, 8_000]);
         stage.fault('another program holds the database', true);
         const holder = runScript(
           `import { DatabaseSync } from 'node:sqlite';
@@ -356,7 +356,7 @@ export const nemeses = {
     what: 'N12: a network that swallows everything for some seconds, and connections that end without a word',
     async act(stage) {
       while (stage.goesOn()) {
-        await stage.wait(300, 1_500);
+        await stage.wait(300, 1_500, [3_000, 8_000]);
         stage.fault('the network swallows everything', true);
         stage.proxy.stall(true);
         await stage.wait(500, 4_000);
@@ -372,7 +372,7 @@ export const nemeses = {
     bounds: { leakMs: 30_000 },
     async act(stage) {
       while (stage.goesOn()) {
-        await stage.wait(500, 1_500);
+        await stage.wait(500, 1_500, [5_000, 10_000]);
         stage.fault('everybody sleeps', true);
         stage.people().process.kill('SIGSTOP');
         await stage.wait(1_000, 5_000, [1_000, 30_000]);
@@ -422,7 +422,7 @@ export const nemeses = {
     bounds: { growthMiB: 300 },
     async act(stage) {
       while (stage.goesOn()) {
-        await stage.wait(500, 2_500);
+        await stage.wait(500, 2_500, [4_000, 10_000]);
         stage.fault('everybody is dropped', true);
         stage.proxy.cut();
         stage.fault('everybody may come back', false);
@@ -504,7 +504,7 @@ export const nemeses = {
     env: { KITH_HEARTBEAT_MS: '1000' },
     async act(stage) {
       while (stage.goesOn()) {
-        await stage.wait(500, 1_500);
+        await stage.wait(500, 1_500, [3_000, 8_000]);
         stage.fault('the server stands still', true);
         stage.server().process.kill('SIGSTOP');
         await stage.wait(1_000, 2_500);
@@ -555,7 +555,7 @@ export const nemeses = {
       ];
       while (stage.goesOn()) {
         await acts[Math.floor(stage.random() * acts.length)]!();
-        await stage.wait(100, 600);
+        await stage.wait(100, 600, [2_000, 6_000]);
       }
     },
   },

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { RequestError } from '@kith/protocol';
 import { Kysely, SqliteDialect } from 'kysely';
+import { Checkpoints, pagesAtCommit } from './checkpoints.ts';
 import { type Look, lookAtAll, noteCleanStop, takeCleanStop } from './clean-stop.ts';
 import { type Append, CommitUnknown, DataMoved, type Database, DatabaseError, type Query, type Room } from './db.ts';
 import { migrate } from './migrate.ts';
@@ -17,11 +18,6 @@ const longestBatchMs = 40;
 /** Reads that share one view, and the milliseconds after which the others of this thread have their turn. */
 const readsAtOnce = 64;
 const turnMs = 5;
-/**
- * Pages of the log after which it is copied into the file: 32 MiB. A message changes four pages of an index here and there, and the
- * same ones soon again; copied after every 4 MiB, as it is by default, most would be copied only to be changed once more, with two syncs each time.
- */
-const checkpointPages = 8_000;
 /** Bytes of the log that are kept for what comes: twice what there is between two copies. */
 const longestLog = 64 * 1_048_576;
 /** Milliseconds to wait for another process (a backup) that holds the file. This thread stands still meanwhile. */
@@ -49,11 +45,12 @@ interface Job {
  * fsync for all, and a failed one takes nobody with it, for each is in a savepoint of its own, but for messages that cannot fail.
  *
  * @param dir  Data directory; made if missing. One process at a time.
+ * @param copyAt  Pages of the log after which it is copied into the file.
  * @param room  What reads and writes wait for before the next batch of them, if anything.
  * @param from  Bytes of a file that is looked at only after it is opened, if it is as a clean stop left it.
  * @throws DatabaseError when the directory is in use or cannot be written to, or the file is damaged or newer than this program
  */
-export async function openSqlite(dir: string, { from = looksLaterFrom, room = () => undefined }: { from?: number; room?: Room } = {}): Promise<Database> {
+export async function openSqlite(dir: string, { from = looksLaterFrom, copyAt, room = () => undefined }: { from?: number; copyAt?: number; room?: Room } = {}): Promise<Database> {
   const file = path.join(dir, 'kith.db');
   makeWritable(dir, file);
   const lock = lockDirectory(dir);
@@ -70,7 +67,7 @@ export async function openSqlite(dir: string, { from = looksLaterFrom, room = ()
     const reader = openFile(file);
     reader.exec('pragma query_only = on');
     const noteClosed = (lookedAt: boolean): Promise<void> => (lookedAt && sizeOf(file) >= from ? noteCleanStop(file) : Promise.resolve());
-    const around = { noteClosed, look: later ? lookAtAll(file) : undefined, room };
+    const around = { noteClosed, checkpoints: new Checkpoints(file, writer, copyAt), look: later ? lookAtAll(file) : undefined, room };
     return new SqliteDatabase(file, lock, await hold(writer, write, 'begin immediate'), await hold(reader, kyselyOn(reader), 'begin'), around);
   } catch (error) {
     writer?.close();
@@ -138,7 +135,7 @@ function openFile(file: string): DatabaseSync {
   db.exec('pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; pragma temp_store = memory; pragma cache_size = -32000');
   // What is deleted is overwritten with zeros, not only forgotten.
   db.exec('pragma secure_delete = on');
-  db.exec(`pragma wal_autocheckpoint = ${checkpointPages}`);
+  db.exec(`pragma wal_autocheckpoint = ${pagesAtCommit}`);
   // Where somebody read for long it has grown: when it begins anew it is cut off.
   db.exec(`pragma journal_size_limit = ${longestLog}`);
   return db;
@@ -201,6 +198,7 @@ async function hold(file: DatabaseSync, query: Query, begin: string): Promise<He
 
 interface Around {
   noteClosed: (lookedAt: boolean) => Promise<void>;
+  checkpoints: Checkpoints;
   /** At a file that was opened unseen. */
   look: Look | undefined;
   room: Room;
@@ -216,6 +214,7 @@ class SqliteDatabase implements Database {
   readonly #foreign: Foreign;
   readonly #names: Names;
   readonly #room: Room;
+  readonly #checkpoints: Checkpoints;
   readonly #appends: Appends;
   readonly #writes: Job[] = [];
   /** Of those that wait to write, so many at the front are done in the batch that is under way. */
@@ -234,9 +233,10 @@ class SqliteDatabase implements Database {
   #broken: CommitUnknown | undefined;
   #closed = false;
 
-  constructor(file: string, lock: DatabaseSync, writer: Held, reader: Held, { noteClosed, look, room }: Around) {
+  constructor(file: string, lock: DatabaseSync, writer: Held, reader: Held, { noteClosed, checkpoints, look, room }: Around) {
     this.#lock = lock;
     this.#room = room;
+    this.#checkpoints = checkpoints;
     this.#writer = writer;
     this.#reader = reader;
     this.#savepoint = writer.file.prepare('savepoint job');
@@ -322,6 +322,7 @@ class SqliteDatabase implements Database {
       const room = this.#room();
       if (room) await room;
       if (this.#scrubs.length > 0) this.#emptyLog();
+      this.#checkpoints.look();
       if (this.#writes.length > 0) await this.#batch(this.#writer);
       this.#taken = 0;
     } while (this.#writes.length + this.#scrubs.length > 0);
@@ -406,6 +407,7 @@ class SqliteDatabase implements Database {
     // Whoever reads has asked before, and goes first.
     await this.#reading;
     await this.#look?.stop();
+    await this.#checkpoints.close();
     await this.#reader.close();
     await this.#writer.close();
     // Without the note all of it is looked at before the next start, and that is all.

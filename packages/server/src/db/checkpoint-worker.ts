@@ -1,0 +1,34 @@
+import { DatabaseSync } from 'node:sqlite';
+import { pathToFileURL } from 'node:url';
+import { parentPort, workerData } from 'node:worker_threads';
+
+// The thread that copies the log into the file while another one writes; see checkpoints.ts.
+
+/** What is left is little enough for the thread that writes, or this one will not catch up. */
+const littlePages = 400;
+const rounds = 4;
+
+const port = parentPort!;
+const url = pathToFileURL((workerData as { path: string }).path);
+// Where there is none any more, none is made.
+url.search = 'mode=rw';
+const file = new DatabaseSync(url);
+file.exec('pragma synchronous = full');
+const copy = file.prepare('pragma wal_checkpoint(passive)');
+
+port.on('message', (asked: 'copy' | 'close') => {
+  if (asked === 'close') {
+    file.close();
+    port.close();
+    return;
+  }
+  try {
+    for (let round = 0, left = Infinity; round < rounds && left > littlePages; round++) {
+      const { log, checkpointed } = copy.get() as { log: number; checkpointed: number };
+      left = log - checkpointed;
+    }
+  } catch {
+    // A full disk, perhaps: the log has all of it, and it is tried again.
+  }
+  port.postMessage('copied');
+});

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Bench, Outcome, Scenario } from './lib/bench.ts';
 import { watchIdle } from './lib/idle.ts';
+import { pace } from './lib/pace.ts';
 import { type Program, startKith, startProgram } from './lib/programs.ts';
 import { Seed } from './lib/seed.ts';
 import { median, quantile, spread } from './lib/stats.ts';
@@ -167,22 +168,14 @@ async function flood({ program, wires, conversations }: Side, messages: number):
 /** Sends at a steady rate, whatever comes back. @returns milliseconds from each send to its reply */
 export async function steady({ wires, conversations }: Pick<Side, 'wires' | 'conversations'>, perSecond: number, seconds: number): Promise<number[]> {
   const acks: number[] = [];
-  const began = performance.now();
   const total = Math.round(perSecond * seconds);
   let sent = 0;
-  await new Promise<void>((resolve) => {
-    const timer = setInterval(() => {
-      const due = Math.min(total, ((performance.now() - began) / 1_000) * perSecond);
-      for (; sent < due; sent++) {
-        const index = (sent * 7) % wires.length;
-        const at = performance.now();
-        wires[index]!.callThen(`s${sends++}`, 'message.send', { conversationId: conversations[index], clientId: randomUUID(), type: 'text', text }, () => {
-          acks.push(performance.now() - at);
-          if (acks.length === total) resolve();
-        });
-      }
-      if (sent >= total) clearInterval(timer);
-    }, 1);
-  });
+  const send = (): void => {
+    const index = (sent++ * 7) % wires.length;
+    const at = performance.now();
+    const params = { conversationId: conversations[index], clientId: randomUUID(), type: 'text', text };
+    wires[index]!.callThen(`s${sends++}`, 'message.send', params, () => acks.push(performance.now() - at));
+  };
+  await pace({ perSecond, total }, send, () => acks.length === total);
   return acks;
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Bench, Outcome, Scenario } from './lib/bench.ts';
 import { watchIdle } from './lib/idle.ts';
+import { pace } from './lib/pace.ts';
 import { closeStage, groupsOf, openStage } from './lib/people.ts';
 import { quantile } from './lib/stats.ts';
 
@@ -36,22 +37,13 @@ async function latency(bench: Bench, { perSecond, seconds }: { perSecond: number
     const idleOf = watchIdle();
     const total = perSecond * (run === -1 ? 2 : seconds);
     const began = performance.now();
-    let sent = 0;
-    await new Promise<void>((resolve) => {
-      const timer = setInterval(() => {
-        const due = Math.min(total, ((performance.now() - began) / 1_000) * perSecond);
-        for (; sent < due; sent++) {
-          const group = n++ % groups;
-          const conversationId = conversations[group];
-          const sender = wires[group * members + (n % members)]!;
-          sender.callThen(`s${n}`, 'message.send', { conversationId, clientId: randomUUID(), type: 'text', text: `@${performance.now()} ${'x'.repeat(100)}` }, () => {});
-        }
-        if (late.length >= total * members) {
-          clearInterval(timer);
-          resolve();
-        }
-      }, 1);
-    });
+    const send = (): void => {
+      const group = n++ % groups;
+      const conversationId = conversations[group];
+      const sender = wires[group * members + (n % members)]!;
+      sender.callThen(`s${n}`, 'message.send', { conversationId, clientId: randomUUID(), type: 'text', text: `@${performance.now()} ${'x'.repeat(100)}` }, () => {});
+    };
+    await pace({ perSecond, total }, send, () => late.length >= total * members);
     if (run === -1) continue;
     const after = await program.usage();
     figures.p50.push(quantile(late, 0.5));

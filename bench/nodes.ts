@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { startNats } from '../packages/server/test/nats.ts';
 import type { Bench, Outcome, Scenario } from './lib/bench.ts';
 import { watchIdle } from './lib/idle.ts';
+import { pace } from './lib/pace.ts';
 import { moveTo, openBenchPostgres } from './lib/postgres.ts';
 import { startKith } from './lib/programs.ts';
 import { Seed } from './lib/seed.ts';
@@ -57,26 +58,17 @@ async function nodes(bench: Bench, { perSecond, seconds }: { perSecond: number; 
     const before = await Promise.all(programs.map((program) => program.usage()));
     const databaseBefore = server.cpu();
     const idleOf = watchIdle();
-    const began = performance.now();
-    let sent = 0;
-    await new Promise<void>((resolve) => {
-      const timer = setInterval(() => {
-        const due = Math.min(total, ((performance.now() - began) / 1_000) * perSecond);
-        for (; sent < due; sent++) {
-          const conversation = n++ % groups;
-          const from = Math.floor(n / groups) % members;
-          const at = performance.now();
-          const params = { conversationId: conversations[conversation], clientId: randomUUID(), type: 'text', text: `@${at} ${from} ${'x'.repeat(100)}` };
-          wires[conversation]![from]!.callThen(`s${n}`, 'message.send', params, (reply) => {
-            if (reply.includes('"error"')) throw new Error(reply.toString());
-            acks.push(performance.now() - at);
-          });
-        }
-        if (acks.length < total || late.same.length < total || late.other.length < total * (members - 1)) return;
-        clearInterval(timer);
-        resolve();
-      }, 1);
-    });
+    const send = (): void => {
+      const conversation = n++ % groups;
+      const from = Math.floor(n / groups) % members;
+      const at = performance.now();
+      const params = { conversationId: conversations[conversation], clientId: randomUUID(), type: 'text', text: `@${at} ${from} ${'x'.repeat(100)}` };
+      wires[conversation]![from]!.callThen(`s${n}`, 'message.send', params, (reply) => {
+        if (reply.includes('"error"')) throw new Error(reply.toString());
+        acks.push(performance.now() - at);
+      });
+    };
+    await pace({ perSecond, total }, send, () => acks.length >= total && late.same.length >= total && late.other.length >= total * (members - 1));
     if (run === -1) continue;
     const after = await Promise.all(programs.map((program) => program.usage()));
     const database = server.cpu();

@@ -35,9 +35,9 @@ const temporary = fs.mkdtempSync(path.join(options['folder'] ?? os.tmpdir(), 'ki
 process.on('exit', () => fs.rmSync(temporary, { recursive: true, force: true }));
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));
 
+let folders = 0;
 for (const name of chosen) {
   const scenario = await load(name);
-  let folders = 0;
   const bench: Bench = {
     runs: Number(options['runs'] ?? 5),
     small: options['small'] !== undefined,

@@ -40,6 +40,10 @@ export class Program {
   }
 }
 
+/** Those that a scenario has started and not stopped: where it throws, they end with this process. */
+const running = new Set<ChildProcess>();
+process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+
 export interface StartOptions {
   env?: Record<string, string>;
   /** Flags of the runtime. */
@@ -56,6 +60,8 @@ export async function startProgram(file: string, args: string[], { env = {}, nod
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     env: { ...process.env, ...env },
   });
+  running.add(child);
+  child.once('exit', () => running.delete(child));
   const port = await new Promise<number>((resolve, reject) => {
     let text = '';
     child.stdout!.setEncoding('utf8').on('data', (chunk: string) => {

@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { type ErrorBody, type MethodName, type Params, RequestError, type Result } from '@kith/protocol';
-import { type CompiledQuery, PostgresQueryCompiler, type RootOperationNode, SqliteQueryCompiler } from 'kysely';
+import { CompiledQuery, PostgresQueryCompiler, type RootOperationNode, SqliteQueryCompiler } from 'kysely';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Config, configWith } from '../src/config.ts';
@@ -12,6 +12,7 @@ import type { Caller, Core } from '../src/core/core.ts';
 import { startCore } from '../src/core/local-core.ts';
 import type { Database, Query } from '../src/db/db.ts';
 import { openDatabase } from '../src/db/open.ts';
+import { findTaken } from '../src/db/sqlite-append.ts';
 import { createTestDatabase } from './postgres.ts';
 import { numbers } from './rules/rows.ts';
 import { type Person, type World, durableMethods, jwtAudience, jwtSecret, password, say, scenarioUrl, scenarios, tellPreview, unique } from './scenarios.ts';
@@ -257,6 +258,8 @@ async function openStage(engine: Engine): Promise<Stage> {
     known.by.add(by);
     kept.set(query.sql, known);
   };
+  // Not Kysely's; the others of a message without its work are those of the work.
+  if (engine === 'sqlite') kept.set(findTaken, { query: CompiledQuery.raw(findTaken, ['sender', 'client id']), by: new Set(['message.send']) });
   const db = watched(await openDatabase(config), keep);
   const core = await startCore({
     config,

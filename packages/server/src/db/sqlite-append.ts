@@ -2,6 +2,9 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import type { Append, Place, Query } from './db.ts';
 import type { Direct } from './prepare.ts';
 
+/** Has the sender used a client id, or taken it back? */
+export const findTaken = 'select 1 from messages where sender_id = ?1 and client_id = ?2 union all select 1 from withdrawn where sender_id = ?1 and client_id = ?2 limit 1';
+
 /**
  * Puts a message at the end of a conversation without running its work: four statements, one after the other, and nothing of promises between
  * them. All that could refuse or repeat it is looked at before anything is written, which here, where one writes at a time, is the
@@ -21,7 +24,7 @@ export class Appends {
     this.#file = file;
     this.#q = q;
     this.#direct = direct;
-    this.#taken = file.prepare('select 1 from messages where sender_id = ?1 and client_id = ?2 union all select 1 from withdrawn where sender_id = ?1 and client_id = ?2 limit 1');
+    this.#taken = file.prepare(findTaken);
   }
 
   /**

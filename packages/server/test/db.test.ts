@@ -431,6 +431,7 @@ describe('SQLite, a directory', () => {
     reader.prepare('select count(*) from streams').get();
     for (let turn = 0; log() < 80 * 1_048_576; turn += 1) await db.write([], (q) => put(q, `${turn} ${'x'.repeat(10 * 1_048_576)}`));
     reader.close();
+    expect(log()).toBeGreaterThan(64 * 1_048_576);
     // It is copied beside these, and one of them begins it anew.
     for (let turn = 0; log() > 64 * 1_048_576; turn += 1) await db.write([], (q) => put(q, `after ${turn}`));
   });

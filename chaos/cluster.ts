@@ -3,6 +3,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import pg from 'pg';
+import type { WebSocket } from 'ws';
+import { insist, post } from '../packages/server/test/api.ts';
 import { randomFrom } from '../packages/server/test/crash-child.ts';
 import { type ServerProcess, startServerProcess } from '../packages/server/test/crash-server.ts';
 import { findNatsServer } from '../packages/server/test/nats.ts';
@@ -11,6 +13,7 @@ import { type Bounds, check, usualBounds } from './checker.ts';
 import { type Entry, now, openHistory, readHistory } from './history.ts';
 import type { LoadOptions } from './load.ts';
 import { missingForNamespaces, startApart } from './namespaces.ts';
+import { clockFile, enter, fakeTime } from './nemeses.ts';
 import { type Place, type Site, type Way, openLoopback, openNamespaces } from './site.ts';
 import { type People, type Report, startPeople, together } from './stage.ts';
 
@@ -33,7 +36,8 @@ export interface ClusterStage {
   note(entry: Entry): void;
   fault(what: string, on: boolean): void;
   wrong(what: string): void;
-  wait(least: number, most: number): Promise<void>;
+  /** Between two others in a long run. */
+  wait(least: number, most: number, long?: [least: number, most: number]): Promise<void>;
   goesOn(done?: number, least?: number): boolean;
   rest(): Promise<void>;
   any(): Node;
@@ -49,6 +53,12 @@ export interface ClusterNemesis {
   standby?: true;
   /** It needs wires that can be cut one way: namespaces. */
   oneWay?: true;
+  /** It needs wires that can be slow: proxies. */
+  slow?: true;
+  /** What the first of the nodes is started with. */
+  env?(): NodeJS.ProcessEnv;
+  /** @returns what is missing here, in words */
+  missing?(): string | undefined;
   /** Whatever it does, nobody loses their connection more often than a node is started again, and nobody is told of an error. */
   isCalm?: true;
   act(stage: ClusterStage): Promise<void>;
@@ -89,7 +99,7 @@ async function crashDatabase({ site: { database }, fault }: ClusterStage): Promi
 async function restartNats({ site: { nats }, fault, wait }: ClusterStage): Promise<void> {
   fault('NATS is gone', true);
   await nats.kill();
-  await wait(300, 4_000);
+  await wait(300, 4_000, [5_000, 60_000]);
   await nats.start();
   fault('NATS is back, with empty memory', false);
 }
@@ -100,12 +110,29 @@ const ways: Way[] = ['both', 'there', 'back'];
 
 /** One node's wire swallows everything, or what goes one way, and the connections stay open. */
 async function cut(stage: ClusterStage, end: End, way: Way, least = 300, most = 4_000): Promise<void> {
-  const wire = stage.any().place[end];
+  const node = stage.any();
+  const wire = node.place[end];
   stage.fault(`a node is cut off: ${end}, ${way}`, true);
   wire.cut(way, true);
-  await stage.wait(least, most);
+  const began = now();
+  const unready = end === 'toDatabase' ? untilUnready(node.server.url, began + unreadyMs) : undefined;
+  await stage.wait(least, most, [5_000, 40_000]);
+  const long = now() - began > unreadyMs;
   wire.cut(way, false);
+  if (unready && long && !(await unready)) stage.wrong(`a node that was cut off from PostgreSQL said for ${unreadyMs} ms that it was ready`);
   stage.fault(`the wire is whole: ${end}`, false);
+}
+
+/** Milliseconds after which a node without its database has to say that it wants no traffic: it finds out within two seconds, and says it of the last. */
+const unreadyMs = 6_000;
+
+async function untilUnready(url: string, until: number): Promise<boolean> {
+  while (now() < until) {
+    const answer = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(Math.max(1, Math.ceil(until - now()))) }).catch(() => undefined);
+    if (answer?.status === 503) return true;
+    await pause(100);
+  }
+  return false;
 }
 
 /** Milliseconds after a failover until all nodes have to work on what is there. */
@@ -225,7 +252,7 @@ export const clusterNemeses = {
         else {
           stage.fault('NATS stands still', true);
           stage.site.nats.pause(true);
-          await stage.wait(500, 5_000);
+          await stage.wait(500, 5_000, [5_000, 20_000]);
           stage.site.nats.pause(false);
           stage.fault('NATS goes on', false);
         }
@@ -252,6 +279,80 @@ export const clusterNemeses = {
       for (let turn = 0; stage.goesOn(turn, 6); turn += 1) {
         await stage.wait(100, 600);
         await cut(stage, bothEnds[turn % 2]!, ways[turn % 3]!, 500, 12_000);
+      }
+    },
+  },
+
+  'nodes-slow': {
+    what: 'N9: what goes to NATS and comes from there takes 300 ms longer, for one node or for all',
+    slow: true,
+    async act(stage) {
+      for (let turn = 0; stage.goesOn(turn, 2); turn += 1) {
+        const nodes = turn % 2 === 0 ? stage.nodes : [stage.any()];
+        stage.fault('NATS is slow', true);
+        for (const { place } of nodes) place.toNats.slow(300);
+        await stage.wait(2_000, 4_000, [10_000, 30_000]);
+        for (const { place } of nodes) place.toNats.slow(0);
+        stage.fault('NATS is quick', false);
+        await stage.wait(300, 1_000);
+      }
+    },
+  },
+
+  'nodes-readers': {
+    what: 'N10: on every node connections that never read, in the busiest conversation',
+    async act(stage) {
+      stage.fault('some read nothing', true);
+      const sockets: WebSocket[] = [];
+      for (const { server } of stage.nodes) {
+        const { token } = await insist(() => post(server.url, 'auth.login', { handle: 'p0', password: 'correct horse battery' }));
+        // A person may have twenty on a node, and has two devices.
+        for (let index = 0; index < 15; index += 1) {
+          const socket = await enter(server.url, token!);
+          socket.pause();
+          sockets.push(socket);
+        }
+      }
+      await stage.rest();
+      for (const socket of sockets) socket.terminate();
+      stage.fault('everybody reads', false);
+    },
+  },
+
+  'nodes-members': {
+    what: 'N14: people are removed and let in again all the time, while they are connected to other nodes than who does it',
+    load: { changes: 20, drops: 1 },
+    act: (stage) => stage.rest(),
+  },
+
+  'nodes-clock': {
+    what: 'N15: the clock of one node jumps hours, days and a year, back and ahead, and runs twice as fast',
+    missing: () => (fakeTime() === undefined ? 'libfaketime (package faketime)' : undefined),
+    env() {
+      fs.writeFileSync(clockFile, '+0\n');
+      return { LD_PRELOAD: fakeTime()!, FAKETIME_TIMESTAMP_FILE: clockFile, FAKETIME_NO_CACHE: '1', FAKETIME_DONT_FAKE_MONOTONIC: '1' };
+    },
+    async act(stage) {
+      for (let turn = 0; stage.goesOn(turn, 3); turn += 1) {
+        await stage.wait(300, 1_200, [1_000, 5_000]);
+        fs.writeFileSync(clockFile, `${['-1h', '+1h', '+0 x2', '+0', '-1y', '+1d'][turn % 6]}\n`);
+      }
+      fs.writeFileSync(clockFile, '+0\n');
+    },
+  },
+
+  'nodes-stall': {
+    what: 'N20: a node stands still, for less and for longer than others wait for it; nobody may be taken for dead because of it',
+    bounds: { leakMs: withoutNatsMs },
+    async act(stage) {
+      for (let turn = 0; stage.goesOn(turn, 2); turn += 1) {
+        await stage.wait(300, 1_500);
+        const { server } = stage.any();
+        stage.fault('a node stands still', true);
+        server.process.kill('SIGSTOP');
+        await (turn % 2 === 0 ? stage.wait(500, 2_500) : stage.wait(4_000, 12_000, [12_000, 30_000]));
+        server.process.kill('SIGCONT');
+        stage.fault('the node goes on', false);
       }
     },
   },
@@ -327,6 +428,9 @@ export function missingForCluster(names: string[] = []): string | undefined {
   if (findNatsServer() === undefined) return 'nats-server, on PATH or by apt-get';
   const all = names.map((name) => clusterNemeses[name]!);
   if (all.some(({ standby }) => standby) && process.platform !== 'linux') return 'Linux, to kill a whole PostgreSQL';
+  const missing = all.map((nemesis) => nemesis.missing?.()).find((one) => one !== undefined);
+  if (missing !== undefined) return missing;
+  if (all.some(({ oneWay }) => oneWay) && all.some(({ slow }) => slow)) return 'to be run apart: wires that are slow are proxies, those that let one way through are namespaces';
   return all.some(({ oneWay }) => oneWay) ? missingForNamespaces() : undefined;
 }
 
@@ -366,9 +470,10 @@ async function playOn(site: Site, { turns, seed, acks, load }: ClusterRun): Prom
   let slowestStartMs = 0;
   let slowestStopMs = 0;
   let turn = 0;
+  const odd: NodeJS.ProcessEnv = Object.assign({}, ...turns.map(([name]) => clusterNemeses[name]!.env?.()));
   const begin = async (at: number, { env, through }: Place): Promise<ServerProcess> => {
     const began = now();
-    const server = await startServerProcess(path.join(folder, `node-${at}`), env, undefined, through);
+    const server = await startServerProcess(path.join(folder, `node-${at}`), { ...env, ...(at === 0 && odd) }, undefined, through);
     starts += 1;
     slowestStartMs = Math.max(slowestStartMs, now() - began);
     return server;
@@ -399,7 +504,7 @@ async function playOn(site: Site, { turns, seed, acks, load }: ClusterRun): Prom
       note: (entry) => history.note(entry),
       fault: (what, on) => history.note({ e: 'fault', what, on, t: now() }),
       wrong: (what) => history.note({ e: 'wrong', what, t: now() }),
-      wait: (least, most) => pause(least + random() * (most - least)),
+      wait: (least, most, long) => pause(acks !== undefined && long ? long[0] + random() * (long[1] - long[0]) : least + random() * (most - least)),
       goesOn: (done = 0, least = 0) => (now() < until && people!.acks() < enough) || done < least,
       async rest() {
         while (stage.goesOn()) await pause(50);
@@ -463,6 +568,7 @@ async function playOn(site: Site, { turns, seed, acks, load }: ClusterRun): Prom
       await place.close();
     }
     await site.close();
+    fs.rmSync(clockFile, { force: true });
     if (process.env['KITH_CHAOS_KEEP'] === undefined) fs.rmSync(folder, { recursive: true, force: true });
     else console.log(`kept: ${folder}`);
   }

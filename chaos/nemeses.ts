@@ -565,7 +565,7 @@ const signIn = async (stage: Stage, handle: string): Promise<string> =>
   (await insist(() => post(stage.server().url, 'auth.login', { handle, password: 'correct horse battery' }))).token!;
 
 /** A connection that has said who it is. */
-async function enter(url: string, token: string): Promise<WebSocket> {
+export async function enter(url: string, token: string): Promise<WebSocket> {
   const socket = new WebSocket(`${url.replace('http', 'ws')}/ws`, { headers: { authorization: `Bearer ${token}` } });
   socket.on('error', () => {});
   await once(socket, 'open');
@@ -684,9 +684,9 @@ async function letGo({ process: server }: ServerProcess, tracer: Child): Promise
   server.kill('SIGCONT');
 }
 
-const clockFile = path.join(fs.realpathSync('/tmp'), `kith-chaos-clock-${process.pid}`);
+export const clockFile = path.join(fs.realpathSync('/tmp'), `kith-chaos-clock-${process.pid}`);
 
-function fakeTime(): string | undefined {
+export function fakeTime(): string | undefined {
   return ['/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1', '/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1'].find((file) => fs.existsSync(file));
 }
 

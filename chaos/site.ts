@@ -15,6 +15,8 @@ export type Way = 'there' | 'back' | 'both';
 export interface Wire {
   /** What goes this way is swallowed while the connections stay open, or goes through again. */
   cut(way: Way, on: boolean): void;
+  /** What goes either way takes so many milliseconds longer; 0: no longer. */
+  slow(ms: number): void;
 }
 
 /** Where a node stands. */
@@ -100,6 +102,7 @@ function wireOf(proxy: Proxy): Wire {
       if (way !== 'both') throw new Error('A proxy that swallows one way would still confirm it: this needs namespaces.');
       proxy.stall(on);
     },
+    slow: (ms) => proxy.delay(ms),
   };
 }
 
@@ -152,6 +155,9 @@ const wireBetween = ({ address }: Space, to: string): Wire => ({
   cut(way, on) {
     if (way !== 'back') swallow(on, address, to);
     if (way !== 'there') swallow(on, to, address);
+  },
+  slow() {
+    throw new Error('The kernel swallows, and makes nothing slow: this needs proxies.');
   },
 });
 

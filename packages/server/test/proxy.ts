@@ -14,6 +14,8 @@ export interface Proxy {
   refuse(on: boolean): void;
   /** Swallows everything in both directions while the connections stay open, or goes on where it stopped. */
   stall(on: boolean): void;
+  /** From now on everything takes so long on its way, in either direction. Milliseconds; 0: no longer than it does. */
+  delay(ms: number): void;
   close(): Promise<void>;
 }
 
@@ -22,6 +24,7 @@ export async function openProxy(target: () => number | URL): Promise<Proxy> {
   const pairs = new Set<[Socket, Socket]>();
   let refusing = false;
   let stalled = false;
+  let delayMs = 0;
   const server = createServer((near) => {
     if (refusing) {
       near.destroy();
@@ -37,13 +40,29 @@ export async function openProxy(target: () => number | URL): Promise<Proxy> {
     };
     for (const [from, to] of [pair, [far, near]] as const) {
       from.setNoDelay(true);
-      from.on('data', (chunk) => to.write(chunk));
+      // In order, whatever becomes of the delay meanwhile.
+      const onWay: Buffer[] = [];
+      let ended = false;
+      from.on('data', (chunk: Buffer) => {
+        if (delayMs === 0 && onWay.length === 0) {
+          to.write(chunk);
+          return;
+        }
+        onWay.push(chunk);
+        setTimeout(() => {
+          to.write(onWay.shift()!);
+          if (ended && onWay.length === 0) to.destroySoon();
+        }, delayMs);
+      });
       from.on('error', end);
       // What is on its way still arrives.
-      from.on('end', () => to.destroySoon());
+      from.on('end', () => {
+        ended = true;
+        if (onWay.length === 0) to.destroySoon();
+      });
       from.on('close', () => {
         if (to.destroyed) pairs.delete(pair);
-        else to.destroySoon();
+        else if (onWay.length === 0) to.destroySoon();
       });
       if (stalled) from.pause();
     }
@@ -73,6 +92,7 @@ export async function openProxy(target: () => number | URL): Promise<Proxy> {
         else socket.resume();
       }
     },
+    delay: (ms) => void (delayMs = ms),
     async close() {
       cut();
       server.close();

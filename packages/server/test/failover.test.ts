@@ -78,15 +78,15 @@ describe.skipIf(missing)('a standby that nobody waited for takes over', () => {
     expect(await shown()).toEqual({ standing: 'asynchronous' });
     expect(await doctor()).toMatchObject({ state: 'look', words: expect.stringContaining('may be lost') });
     // Both look at the start.
-    for (const node of nodes) await expect.poll(() => standingOf(node)).toEqual(['asynchronous']);
+    for (const node of nodes) await expect.poll(() => standingOf(node), { timeout: 20_000 }).toEqual(['asynchronous']);
     expect(lines.filter(({ level, msg }) => level === 'warn' && msg.includes('a standby that is not waited for'))).toHaveLength(2);
     await ask(servers[0]!.url, `alter system set synchronous_standby_names = '*'`);
     await ask(servers[0]!.url, 'select pg_reload_conf()');
-    await expect.poll(() => shown()).toEqual({ standing: 'synchronous' });
+    await expect.poll(() => shown(), { timeout: 20_000 }).toEqual({ standing: 'synchronous' });
     expect(await doctor()).toMatchObject({ state: 'well', words: 'what is acknowledged is on two machines' });
     await ask(servers[0]!.url, 'alter system reset synchronous_standby_names');
     await ask(servers[0]!.url, 'select pg_reload_conf()');
-    await expect.poll(() => shown()).toEqual({ standing: 'asynchronous' });
+    await expect.poll(() => shown(), { timeout: 20_000 }).toEqual({ standing: 'asynchronous' });
   }, 60_000);
 
   test('[FO2] what was acknowledged and is gone is reported once by all nodes together, and everybody is sent to compare', async () => {

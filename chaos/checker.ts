@@ -58,6 +58,7 @@ export function check(noted: Entry[], bounds: Bounds = usualBounds, soFar = fals
   exactlyOnce(wrong, acks, truth);
   order(wrong, truth, of('seen'), of('held'));
   noLeak(wrong, bounds, of('conversation'), of('removed', 'added'), of('seen', 'canary'), of('revoked'));
+  for (const { device, stream } of of('after')) wrong('R5', `${device} was told that they are out of ${stream}, and then got a push of it`);
   const gaps = of('gap').filter(({ t }) => !of('lossy').some((span) => t > span.from && t < span.t + lateMs));
   if (gaps.length > bounds.gaps) wrong('R8', `${gaps.length} pushes never came on connections in step, the first at ${gaps[0]!.device} in ${gaps[0]!.stream}`);
   if (soFar) return found;

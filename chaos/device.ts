@@ -60,6 +60,10 @@ export class Device {
   /** By canary: whose it is; and until when what was told of it need not be told again. */
   readonly #canaries: Map<string, string>;
   readonly #toldUntil = new Map<string, number>();
+  /** What this connection was told that its person is not in any more. */
+  readonly #out = new Set<string>();
+  /** Answers that were on their way when the last connection ended may have been lost. */
+  #lostAnswers = false;
   #socket: WebSocket | undefined;
   #ask: Ask | undefined;
   #next = 0;
@@ -192,6 +196,7 @@ export class Device {
   async #connect(): Promise<void> {
     const socket = (this.#socket = new WebSocket(`${this.#url.replace('http', 'ws')}/ws`, { handshakeTimeout: answerMs }));
     this.#hungUp = false;
+    this.#out.clear();
     const waiting = new Map<string, (frame: { result?: unknown; error?: ErrorBody }) => void>();
     let heard = now();
     const watching = setInterval(() => {
@@ -202,6 +207,8 @@ export class Device {
         clearInterval(watching);
         if (this.#ask && !this.#over) this.#history.note({ e: 'closed', device: this.name, code, reason: reason.toString(), own: this.#hungUp, t: now() });
         this.#ask = undefined;
+        // What a server closes in order, it closes behind its answers.
+        this.#lostAnswers = this.#hungUp || code === 1_006;
         for (const answer of waiting.values()) answer({});
         // A session that was ended stays ended.
         if (code >= 4_500) this.#over = true;
@@ -252,7 +259,7 @@ export class Device {
     for (const stream of this.#heads.keys()) if (!(stream in hello.heads)) this.#lose(stream);
     for (const [stream, head] of Object.entries(hello.heads)) if ((this.#heads.get(stream as StreamId) ?? 0) !== head) this.#catchUp(stream as StreamId);
     // What waits goes out first, in its order, and before anything new.
-    const code = now() - lastRefused < refusalMs ? perhapsRefused : resent;
+    const code = this.#lostAnswers && now() - lastRefused < refusalMs ? perhapsRefused : resent;
     for (const waiting of this.#outbox) {
       if (waiting.left) this.#history.note({ e: 'again', clientId: waiting.clientId, device: this.name, code, t: now() });
       this.#deliver(waiting);
@@ -260,6 +267,10 @@ export class Device {
   }
 
   #onPush(push: { stream: StreamId; version: number; entities: readonly { kind: string }[] }): void {
+    // In the order of one connection, whenever it is read: whom the server takes out it tells that first, and then nothing of there any more.
+    if (push.stream === `user:${this.person.id}`) {
+      for (const entity of push.entities) if (entity.kind === 'inbox') this.#isIn((entity as Inbox).conversationId, (entity as Inbox).joined);
+    } else if (this.#out.has(push.stream)) this.#history.note({ e: 'after', device: this.name, stream: push.stream, t: now() });
     for (const entity of push.entities) this.#keep(entity);
     const head = this.#heads.get(push.stream);
     if (head !== undefined && push.version === head + 1) this.#heads.set(push.stream, push.version);
@@ -268,6 +279,11 @@ export class Device {
       if (head !== undefined && this.#ask && !this.#catching.has(push.stream)) this.#history.note({ e: 'gap', device: this.name, stream: push.stream, t: now() });
       this.#catchUp(push.stream);
     }
+  }
+
+  #isIn(conversation: string, joined: boolean): void {
+    if (joined) this.#out.delete(`conversation:${conversation}`);
+    else this.#out.add(`conversation:${conversation}`);
   }
 
   #keep(entity: { kind: string }): void {

@@ -66,7 +66,7 @@ const load = (many: Partial<LoadOptions>): Partial<LoadOptions> => ({
   ...(values.people !== undefined && { people: Number(values.people) }),
   ...(values.rate !== undefined && { rate: Number(values.rate) }),
 });
-/** So many read late what came in time, after a fault above all: that nothing comes after a removal is looked at where removals are the fault, and in short runs. */
+/** So many read late what came in time, after a fault above all. That no push comes behind the word of a removal is looked at whenever it is read. */
 const bounds = (row: string[]): Partial<Bounds> => (acks === undefined ? {} : { growthMiB: 500, lagMs: 100, ...(!row.includes('members') && { leakMs: 15_000 }) });
 // Its own server, which waits for the disk at every commit as a real one does.
 const postgres = (variant === 'postgres' || rows.some(isOfNodes)) && process.env['KITH_TEST_POSTGRES'] === undefined ? await openTestPostgres({ fsync: true }) : undefined;

@@ -240,7 +240,7 @@ describe('one connection', () => {
     const patient = client.call('stream.heads', { streams: [] }, { timeoutMs: 100_000 });
     server.down = false;
     await clock.advance(60_000);
-    expect(await patient).toEqual({ heads: {} });
+    expect(await patient).toEqual({ era: 'first', heads: {} });
   });
 
   test('[RC8] since tells how long there has been no connection, attempts included', async () => {

@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -44,12 +44,15 @@ export async function openOwnPostgres(folder?: string): Promise<OwnPostgres> {
     // Its number may soon be somebody else's.
     fs.rmSync(path.join(data, 'postmaster.pid'), { force: true });
   };
+  /** The one that was started last, if one was: nobody else ends it when this program ends. */
+  let child: ChildProcess | undefined;
+  const endWithUs = (): void => void child?.kill('SIGQUIT');
+  process.once('exit', endWithUs);
   return {
     url: database,
     crash,
     async start() {
-      const child = spawn(command, args, { uid, gid, env, cwd: path.dirname(data), stdio: 'ignore' });
-      process.once('exit', () => child.kill('SIGQUIT'));
+      child = spawn(command, args, { uid, gid, env, cwd: path.dirname(data), stdio: 'ignore' });
       for (const until = performance.now() + startMs; ; await pause(20)) {
         try {
           return void (await query(server, 'select 1'));
@@ -61,6 +64,7 @@ export async function openOwnPostgres(folder?: string): Promise<OwnPostgres> {
     async close() {
       if (fs.existsSync(path.join(data, 'postmaster.pid'))) await crash('SIGQUIT');
       await close();
+      process.off('exit', endWithUs);
     },
   };
 }

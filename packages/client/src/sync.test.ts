@@ -269,6 +269,28 @@ describe('the beginning of a connection', () => {
     expect(server.asked.map(({ method }) => method).filter((method) => method.startsWith('stream.'))).toEqual([]);
   });
 
+  test('[SY19] what was kept by a program that knew of no eras is of the one in which it was found in step', async () => {
+    const kept = new Map<string, unknown>();
+    const { server, client, clock } = setUp({ storage: memoryStorage(kept) });
+    server.found('c1', { messages: 3 });
+    await ready(client);
+    await client.stop();
+    for (const [key, value] of kept) if (key.startsWith('stream/')) kept.set(key, { ...(value as object), era: undefined });
+    const copy = { heads: new Map(server.heads), rows: new Map(server.rows) };
+    server.asked.length = 0;
+    const later = connectTo(server, { storage: memoryStorage(kept) });
+    await ready(later);
+    expect(server.asked.map(({ method }) => method).filter((method) => method.startsWith('stream.'))).toEqual([]);
+    server.say('c1', 'ann', 'lost by the server');
+    await settle();
+    server.socket!.drop();
+    server.failOver(copy);
+    server.say('c1', 'ann', 'in its place');
+    await clock.advance(1_000);
+    expect(texts(later.timeline('c1').messages)).toEqual(['old 1', 'old 2', 'old 3', 'in its place']);
+    expect(differences(later, server)).toEqual([]);
+  });
+
   test('[SY6] a push that overtakes the reply to hello is no restored backup', async () => {
     const { server, client, clock } = setUp();
     server.found('c1', { messages: 3 });

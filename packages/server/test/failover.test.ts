@@ -84,6 +84,12 @@ describe.skipIf(missing)('a standby that nobody waited for takes over', () => {
     await ask(servers[0]!.url, 'select pg_reload_conf()');
     await expect.poll(() => shown(), { timeout: 20_000 }).toEqual({ standing: 'synchronous' });
     expect(await doctor()).toMatchObject({ state: 'well', words: 'what is acknowledged is on two machines' });
+    // Whatever is written now waits for it.
+    wire.refuse(true);
+    wire.cut();
+    await expect.poll(() => shown(), { timeout: 20_000 }).toEqual({ standing: 'missing' });
+    expect(await doctor()).toMatchObject({ state: 'broken', words: expect.stringContaining('nothing can be written') });
+    wire.refuse(false);
     await ask(servers[0]!.url, 'alter system reset synchronous_standby_names');
     await ask(servers[0]!.url, 'select pg_reload_conf()');
     await expect.poll(() => shown(), { timeout: 20_000 }).toEqual({ standing: 'asynchronous' });

@@ -80,6 +80,10 @@ describe.skipIf(missing)('a standby that nobody waited for takes over', () => {
     // Both look at the start.
     for (const node of nodes) await expect.poll(() => standingOf(node), { timeout: 20_000 }).toEqual(['asynchronous']);
     expect(lines.filter(({ level, msg }) => level === 'warn' && msg.includes('a standby that is not waited for'))).toHaveLength(2);
+    // One that is not there, and the one that is there is not it.
+    await ask(servers[0]!.url, `alter system set synchronous_standby_names = 'elsewhere'`);
+    await ask(servers[0]!.url, 'select pg_reload_conf()');
+    await expect.poll(() => shown(), { timeout: 20_000 }).toEqual({ standing: 'missing' });
     await ask(servers[0]!.url, `alter system set synchronous_standby_names = '*'`);
     await ask(servers[0]!.url, 'select pg_reload_conf()');
     await expect.poll(() => shown(), { timeout: 20_000 }).toEqual({ standing: 'synchronous' });

@@ -133,14 +133,15 @@ async function begin(client: pg.ClientBase, { number, id, server, here }: Found)
   return era;
 }
 
-/** Whoever may not read all of pg_stat_replication sees who is there, and not how far: what commits wait for says the rest. */
+/** Whoever may not read all of pg_stat_replication sees who is there, and not whether commits wait for it: settings say the rest. */
 async function findStanding(client: pg.ClientBase): Promise<Standing> {
-  const { rows } = await client.query<{ names: string; waits: string; standbys: number }>(
+  const { rows } = await client.query<{ names: string; waits: string; standbys: number; awaited: number }>(
     `select current_setting('synchronous_standby_names') as names, current_setting('synchronous_commit') as waits,
-      (select count(*)::int from pg_stat_replication where application_name <> 'pg_basebackup') as standbys`,
+      count(*)::int as standbys, (count(*) filter (where sync_state is distinct from 'async'))::int as awaited
+    from pg_stat_replication where application_name <> 'pg_basebackup'`,
   );
-  const { names, waits, standbys } = rows[0]!;
+  const { names, waits, standbys, awaited } = rows[0]!;
   if (names.trim() === '') return standbys === 0 ? 'alone' : 'asynchronous';
   if (waits !== 'on' && waits !== 'remote_apply') return 'asynchronous';
-  return standbys === 0 ? 'missing' : 'synchronous';
+  return awaited === 0 ? 'missing' : 'synchronous';
 }

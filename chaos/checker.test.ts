@@ -112,7 +112,7 @@ describe('what is noticed', () => {
     ['R8', /nothing was acked after all was healed/, [...well(), { e: 'fault', what: 'y', on: false, t: 500 }]],
     ['R8', /the first ack came 11000 ms after/, [...well(), { e: 'fault', what: 'y', on: false, t: 500 }, acked('two', 2, 11_500)]],
     ['R8', /anna-0 was not connected/, [...well(), closed('anna-0', 1006, 70)]],
-    ['R5', /anna-0 was told that they are out of conversation:c, and then got a push of it/, [...well(), { e: 'after', device: 'anna-0', stream: 'conversation:c', t: 70 }]],
+    ['R5', /anna-0 was told that they are out of c, and then got a push of it/, [...well(), { e: 'after', device: 'anna-0', user: 'anna', conversation: 'c', told: 60, t: 70 }]],
     ['R8', /1 pushes never came/, [...well(), { e: 'gap', device: 'anna-0', stream: 'conversation:c', t: 70 }]],
     ['R8', /asked to stop, a server sent bert-0 away with 1006 “”/, [...stopped(), closed('bert-0', 1006, 75)]],
     ['R8', /asked to stop, a server sent nobody away/, stopped().filter(({ e }) => e !== 'closed')],

@@ -58,8 +58,9 @@ export function check(noted: Entry[], bounds: Bounds = usualBounds, soFar = fals
   exactlyOnce(wrong, acks, truth);
   order(wrong, truth, of('seen'), of('held'));
   noLeak(wrong, bounds, of('conversation'), of('removed', 'added'), of('seen', 'canary'), of('revoked'));
-  for (const { device, stream } of of('after')) wrong('R5', `${device} was told that they are out of ${stream}, and then got a push of it`);
-  const gaps = of('gap').filter(({ t }) => !of('lossy').some((span) => t > span.from && t < span.t + lateMs));
+  const mayBeLost = (t: number): boolean => of('lossy').some((span) => t > span.from && t < span.t + lateMs);
+  pushedAfter(wrong, of('after'), of('removed', 'added'), (t) => bounds.gaps > 0 || mayBeLost(t));
+  const gaps = of('gap').filter(({ t }) => !mayBeLost(t));
   if (gaps.length > bounds.gaps) wrong('R8', `${gaps.length} pushes never came on connections in step, the first at ${gaps[0]!.device} in ${gaps[0]!.stream}`);
   if (soFar) return found;
 
@@ -268,6 +269,19 @@ function noLeak(
     if (stranger || removed)
       wrong('R5', `${device} got ${e === 'canary' ? 'bytes' : 'a message'} of ${conversation}, ${stranger ? 'where they never were' : 'after they were removed'}`);
     if (t > (over.get(device) ?? Infinity)) wrong('R5', `${device} got something of ${conversation} after its session had ended`);
+  }
+}
+
+/** Somebody who reads late reads the word of a removal so late at most. Milliseconds. */
+const readLateMs = 5_000;
+
+/** R5: behind the word that one is out no push of there comes. Where pushes may be lost, the word that one is in again may be. */
+function pushedAfter(wrong: Wrong, after: Of<'after'>[], changes: Of<'removed' | 'added'>[], mayBeLost: (t: number) => boolean): void {
+  for (const { device, user, conversation, told, t } of after) {
+    const wasIn = ({ e, ...change }: Of<'removed' | 'added'>): boolean =>
+      e === 'added' && change.conversation === conversation && change.user === user && change.t > told - readLateMs && change.asked < t;
+    if (mayBeLost(t) && changes.some(wasIn)) continue;
+    wrong('R5', `${device} was told that they are out of ${conversation}, and then got a push of it`);
   }
 }
 

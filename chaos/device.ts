@@ -61,7 +61,7 @@ export class Device {
   readonly #canaries: Map<string, string>;
   readonly #toldUntil = new Map<string, number>();
   /** What this connection was told that its person is not in any more. */
-  readonly #out = new Set<string>();
+  readonly #out = new Map<string, { version: number; told: number }>();
   /** Answers that were on their way when the last connection ended may have been lost. */
   #lostAnswers = false;
   #socket: WebSocket | undefined;
@@ -269,8 +269,8 @@ export class Device {
   #onPush(push: { stream: StreamId; version: number; entities: readonly { kind: string }[] }): void {
     // In the order of one connection, whenever it is read: whom the server takes out it tells that first, and then nothing of there any more.
     if (push.stream === `user:${this.person.id}`) {
-      for (const entity of push.entities) if (entity.kind === 'inbox') this.#isIn((entity as Inbox).conversationId, (entity as Inbox).joined);
-    } else if (this.#out.has(push.stream)) this.#history.note({ e: 'after', device: this.name, stream: push.stream, t: now() });
+      for (const entity of push.entities) if (entity.kind === 'inbox') this.#isIn(entity as Inbox);
+    } else this.#isAfter(push.stream.slice('conversation:'.length));
     for (const entity of push.entities) this.#keep(entity);
     const head = this.#heads.get(push.stream);
     if (head !== undefined && push.version === head + 1) this.#heads.set(push.stream, push.version);
@@ -281,9 +281,16 @@ export class Device {
     }
   }
 
-  #isIn(conversation: string, joined: boolean): void {
-    if (joined) this.#out.delete(`conversation:${conversation}`);
-    else this.#out.add(`conversation:${conversation}`);
+  #isIn({ conversationId, joined, version }: Inbox): void {
+    if (joined) this.#out.delete(conversationId);
+    else this.#out.set(conversationId, { version, told: now() });
+  }
+
+  /** Nothing newer is known of it, from answers either: where pushes are lost, they tell that one is in again. */
+  #isAfter(conversation: string): void {
+    const out = this.#out.get(conversation);
+    if (out && out.version === this.#marks.get(conversation)?.version)
+      this.#history.note({ e: 'after', device: this.name, user: this.person.id, conversation, told: out.told, t: now() });
   }
 
   #keep(entity: { kind: string }): void {

@@ -29,7 +29,7 @@ export type Entry =
   /** Text that only the members of a conversation may see was among the bytes that somebody got. */
   | { e: 'canary'; device: string; user: string; conversation: string; t: number }
   /** On one connection, a push of what it had been told before that its person is not in any more. */
-  | { e: 'after'; device: string; stream: string; t: number }
+  | { e: 'after'; device: string; user: string; conversation: string; told: number; t: number }
   /** On a connection that was in step, something that came before was missing. */
   | { e: 'gap'; device: string; stream: string; t: number }
   /** `asked` to `t`: somewhere in between it happened. */

@@ -13,7 +13,7 @@ import { type Bounds, check, usualBounds } from './checker.ts';
 import { type Entry, now, openHistory, readHistory } from './history.ts';
 import type { LoadOptions } from './load.ts';
 import { missingForNamespaces, startApart } from './namespaces.ts';
-import { clockFile, enter, fakeTime } from './nemeses.ts';
+import { enter, fakeTime, serverClock } from './nemeses.ts';
 import { type Place, type Site, type Way, openLoopback, openNamespaces } from './site.ts';
 import { type People, type Report, startPeople, together } from './stage.ts';
 
@@ -329,15 +329,15 @@ export const clusterNemeses = {
     what: 'N15: the clock of one node jumps hours, days and a year, back and ahead, and runs twice as fast',
     missing: () => (fakeTime() === undefined ? 'libfaketime (package faketime)' : undefined),
     env() {
-      fs.writeFileSync(clockFile, '+0\n');
-      return { LD_PRELOAD: fakeTime()!, FAKETIME_TIMESTAMP_FILE: clockFile, FAKETIME_NO_CACHE: '1', FAKETIME_DONT_FAKE_MONOTONIC: '1' };
+      serverClock.turn('+0');
+      return serverClock.env();
     },
     async act(stage) {
       for (let turn = 0; stage.goesOn(turn, 3); turn += 1) {
         await stage.wait(300, 1_200, [1_000, 5_000]);
-        fs.writeFileSync(clockFile, `${['-1h', '+1h', '+0 x2', '+0', '-1y', '+1d'][turn % 6]}\n`);
+        serverClock.turn(['-1h', '+1h', '+0 x2', '+0', '-1y', '+1d'][turn % 6]!);
       }
-      fs.writeFileSync(clockFile, '+0\n');
+      serverClock.turn('+0');
     },
   },
 
@@ -568,7 +568,7 @@ async function playOn(site: Site, { turns, seed, acks, load }: ClusterRun): Prom
       await place.close();
     }
     await site.close();
-    fs.rmSync(clockFile, { force: true });
+    serverClock.forget();
     if (process.env['KITH_CHAOS_KEEP'] === undefined) fs.rmSync(folder, { recursive: true, force: true });
     else console.log(`kept: ${folder}`);
   }

@@ -398,21 +398,19 @@ export const nemeses = {
     what: 'N15: the clock of the server jumps hours, days and years, back and ahead, and runs twice as fast',
     missing: needs(linux, [fakeTime() !== undefined, 'libfaketime (package faketime)']),
     get env() {
-      const library = fakeTime();
       // A clock that goes on by more than a session may be old ends it, as it has to.
-      const ages = { KITH_SESSION_IDLE_DAYS: '3650', KITH_SESSION_MAX_DAYS: '3650' };
-      return library ? { ...ages, LD_PRELOAD: library, FAKETIME_TIMESTAMP_FILE: clockFile, FAKETIME_NO_CACHE: '1', FAKETIME_DONT_FAKE_MONOTONIC: '1' } : {};
+      return { KITH_SESSION_IDLE_DAYS: '3650', KITH_SESSION_MAX_DAYS: '3650', ...serverClock.env() };
     },
     async folder(folder) {
-      fs.writeFileSync(clockFile, '+0\n');
-      return { path: path.join(folder, 'data'), release: async () => fs.rmSync(clockFile, { force: true }) };
+      serverClock.turn('+0');
+      return { path: path.join(folder, 'data'), release: async () => serverClock.forget() };
     },
     async act(stage) {
       for (let turn = 0; stage.goesOn(turn, 2, 28); turn += 1) {
         await stage.wait(300, 1_200, [1_000, 5_000]);
-        fs.writeFileSync(clockFile, `${['-1h', '+1h', '+0', '-1y', '+1d', '+0 x2', '+9y'][turn % 7]}\n`);
+        serverClock.turn(['-1h', '+1h', '+0', '-1y', '+1d', '+0 x2', '+9y'][turn % 7]!);
       }
-      fs.writeFileSync(clockFile, '+0\n');
+      serverClock.turn('+0');
     },
   },
 
@@ -684,7 +682,17 @@ async function letGo({ process: server }: ServerProcess, tracer: Child): Promise
   server.kill('SIGCONT');
 }
 
-export const clockFile = path.join(fs.realpathSync('/tmp'), `kith-chaos-clock-${process.pid}`);
+const clockFile = path.join(fs.realpathSync('/tmp'), `kith-chaos-clock-${process.pid}`);
+
+/** The clock of a server that is started with its environment: it is turned to what the file says, and none but the wall clock. */
+export const serverClock = {
+  env(): NodeJS.ProcessEnv {
+    const library = fakeTime();
+    return library ? { LD_PRELOAD: library, FAKETIME_TIMESTAMP_FILE: clockFile, FAKETIME_NO_CACHE: '1', FAKETIME_DONT_FAKE_MONOTONIC: '1' } : {};
+  },
+  turn: (to: string): void => fs.writeFileSync(clockFile, `${to}\n`),
+  forget: (): void => fs.rmSync(clockFile, { force: true }),
+};
 
 export function fakeTime(): string | undefined {
   return ['/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1', '/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1'].find((file) => fs.existsSync(file));

@@ -651,8 +651,17 @@ describe('PostgreSQL, a server', () => {
       await drop();
     });
     await db.write(['a'], (q) => put(q, 'before'));
+    // Whoever looks at the server itself has a connection of their own, and asks just then.
+    const holder = new pg.Client(url);
+    await holder.connect();
+    await holder.query('begin; lock table eras in access exclusive mode');
+    const looking = db.primary!.look().catch((error: unknown) => error);
+    const waiting = `select from pg_locks where relation = 'eras'::regclass and not granted`;
+    await expect.poll(async () => (await holder.query(waiting)).rows.length).toBe(1);
     proxy.stall(true);
     await expect(db.write(['a'], (q) => put(q, 'never'))).rejects.toMatchObject(busy);
+    expect(await looking).toBeInstanceOf(Error);
+    await holder.end();
     proxy.stall(false);
     await expect
       .poll(() =>

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { sql } from 'kysely';
 import type { Query } from '../db/db.ts';
+import { writeEraHeads } from '../db/schema.ts';
 import type { Era } from './core.ts';
 
 // An era is a time in which nothing that the database held was taken back. What a client or a node knows of an earlier one may never have
@@ -18,12 +20,7 @@ export async function beginEra(q: Query, at: number): Promise<void> {
     .insertInto('eras')
     .values({ number: number + 1, id: randomUUID(), at })
     .execute();
-  await q.deleteFrom('era_heads').execute();
-  await q
-    .insertInto('era_heads')
-    .columns(['stream', 'version', 'seq'])
-    .expression((eb) => eb.selectFrom('streams').select(['id as stream', 'version', 'seq']))
-    .execute();
+  for (const statement of writeEraHeads) await sql.raw(statement).execute(q);
 }
 
 /** Is what somebody knows of a stream up to this version, as of this era, still so? */

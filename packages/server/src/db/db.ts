@@ -1,3 +1,4 @@
+import { RequestError } from '@kith/protocol';
 import type { Kysely } from 'kysely';
 import type { Era, PrimaryNews, Standing } from '../core/core.ts';
 import type { Statement } from './prepare.ts';
@@ -77,6 +78,11 @@ export interface Append<T> {
 export type Room = () => Promise<void> | undefined;
 
 export type Place = Pick<StreamsTable, 'version' | 'seq' | 'at'>;
+
+/** Milliseconds after which to ask again what a database could not do. */
+export const retryAfterMs = 1_000;
+
+export const busy = (): RequestError => new RequestError('busy', { retryAfterMs });
 
 /** The commit itself failed half-way: the work may be durable or not. Neither ack nor nack may follow. */
 export class CommitUnknown extends Error {

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type pg from 'pg';
 import { type Era, type PrimaryNews, type Standing, isBefore } from '../core/core.ts';
 import { DatabaseError, type Primary } from './db.ts';
+import { writeEraHeads } from './schema.ts';
 
 /** Milliseconds that the beginning of an era may take: all streams are written down. */
 const beginMs = 300_000;
@@ -114,7 +115,7 @@ async function findEra(client: pg.ClientBase): Promise<Era> {
 }
 
 /** What `pg.Client` has that its types do not tell. */
-const wireOf = (client: pg.ClientBase): { stream: Socket } => (client as unknown as { connection: { stream: Socket } }).connection;
+export const wireOf = (client: pg.ClientBase): { stream: Socket } => (client as unknown as { connection: { stream: Socket } }).connection;
 
 /** Under the lock. */
 async function begin(client: pg.ClientBase, { number, id, server, here }: Found): Promise<Era> {
@@ -128,8 +129,7 @@ async function begin(client: pg.ClientBase, { number, id, server, here }: Found)
   const era = { number: number + 1, id: randomUUID() };
   await client.query('insert into eras (number, id, at) values ($1, $2, $3)', [era.number, era.id, Date.now()]);
   await place(era.number);
-  await client.query('delete from era_heads');
-  await client.query('insert into era_heads (stream, version, seq) select id, version, seq from streams');
+  for (const statement of writeEraHeads) await client.query(statement);
   return era;
 }
 

@@ -1,12 +1,11 @@
-import type { Socket } from 'node:net';
 import { RequestError } from '@kith/protocol';
 import { type ControlledTransaction, Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
-import { type Append, CommitUnknown, type Database, DatabaseError, type Primary, type Query } from './db.ts';
+import { type Append, CommitUnknown, type Database, DatabaseError, type Primary, type Query, busy, retryAfterMs } from './db.ts';
 import { migrate } from './migrate.ts';
 import { preparing } from './often.ts';
 import { Appends } from './postgres-append.ts';
-import { PostgresPrimary } from './postgres-primary.ts';
+import { PostgresPrimary, wireOf } from './postgres-primary.ts';
 import type { Schema } from './schema.ts';
 
 const connections = 10;
@@ -64,6 +63,7 @@ export async function openPostgres(url: string, { longestMs = statementMs }: { l
     const client = new pg.Client(options);
     client.on('error', () => {});
     await client.connect();
+    giveUpSilent(client, 2 * longestMs);
     try {
       await requireCareful(client);
     } catch (error) {
@@ -113,8 +113,8 @@ async function requireCareful(client: pg.ClientBase): Promise<void> {
  * Ends a connection on which nothing has come or gone for so long: the server would have given the statement up long before, so it is
  * the network that swallows everything. Idle ones are closed by the pool before that.
  */
-function giveUpSilent(client: pg.PoolClient, ms: number): void {
-  const { stream } = (client as unknown as { connection: { stream: Socket } }).connection;
+function giveUpSilent(client: pg.ClientBase, ms: number): void {
+  const { stream } = wireOf(client);
   stream.setTimeout(ms, () => stream.destroy());
 }
 
@@ -367,12 +367,10 @@ function wasCut(error: unknown): boolean {
   return code === 'ECONNRESET' || code === 'EPIPE' || /Connection terminated unexpectedly|not queryable/.test(String(message));
 }
 
-const busy = (): RequestError => new RequestError('busy', { retryAfterMs: 1_000 });
-
 /** The database is not there to do it, or not now. */
 class Away extends RequestError {
   constructor() {
-    super('busy', { retryAfterMs: 1_000 });
+    super('busy', { retryAfterMs });
   }
 }
 

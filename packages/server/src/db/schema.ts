@@ -70,6 +70,9 @@ export interface EraHeadsTable {
   seq: number;
 }
 
+/** Writes down what every stream has come to, where an era begins. */
+export const writeEraHeads = ['delete from era_heads', 'insert into era_heads (stream, version, seq) select id, version, seq from streams'];
+
 /** What had been committed, as far as nodes know, and was not there any more when an era began. */
 export interface LossesTable {
   era: number;

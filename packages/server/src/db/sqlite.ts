@@ -5,7 +5,7 @@ import { RequestError } from '@kith/protocol';
 import { Kysely, SqliteDialect } from 'kysely';
 import { Checkpoints, pagesAtCommit } from './checkpoints.ts';
 import { type Look, lookAtAll, noteCleanStop, takeCleanStop } from './clean-stop.ts';
-import { type Append, CommitUnknown, DataMoved, type Database, DatabaseError, type Query, type Room } from './db.ts';
+import { type Append, CommitUnknown, DataMoved, type Database, DatabaseError, type Query, type Room, busy } from './db.ts';
 import { migrate } from './migrate.ts';
 import { type Direct, type Prepared, type Statement, runDirectly } from './prepare.ts';
 import type { Schema } from './schema.ts';
@@ -271,7 +271,7 @@ class SqliteDatabase implements Database {
   }
 
   refuseWaiting(): void {
-    for (const { reject } of [...this.#writes.splice(this.#taken), ...this.#reads.splice(0)]) reject(new RequestError('busy', { retryAfterMs: 1_000 }));
+    for (const { reject } of [...this.#writes.splice(this.#taken), ...this.#reads.splice(0)]) reject(busy());
   }
 
   /** Copies the log into the file and cuts it off: until then it has the pages as they were. No view of ours is open between batches. */
@@ -279,8 +279,8 @@ class SqliteDatabase implements Database {
     const waiting = this.#scrubs;
     this.#scrubs = [];
     try {
-      const { busy } = this.#writer.file.prepare('pragma wal_checkpoint(truncate)').get() as { busy: number };
-      for (const { resolve } of waiting) resolve(busy === 0);
+      const { busy: held } = this.#writer.file.prepare('pragma wal_checkpoint(truncate)').get() as { busy: number };
+      for (const { resolve } of waiting) resolve(held === 0);
     } catch (error) {
       for (const { reject } of waiting) reject(refusal(error));
     }
@@ -510,7 +510,7 @@ const errcode = (error: unknown): number | undefined => {
 function refusal(error: unknown): unknown {
   const code = errcode(error);
   if (code === SQLITE_FULL) return new RequestError('storage_full');
-  if (code === SQLITE_BUSY) return new RequestError('busy', { retryAfterMs: 1_000 });
+  if (code === SQLITE_BUSY) return busy();
   return error;
 }
 

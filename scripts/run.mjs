@@ -47,7 +47,7 @@ const commands = {
   screenshots: { run: screenshots, says: 'take pictures of the web client' },
   chaos: { run: (args) => exitWith(run(process.execPath, [path.join(root, 'chaos/run.ts'), ...args])), says: 'break a server on purpose; without arguments it lists how' },
   cluster: { run: cluster, says: 'three nodes with PostgreSQL, NATS and a store of files on this machine, for trying' },
-  bench: { run: (args) => exitWith(run(process.execPath, [path.join(root, 'bench/run.ts'), ...args])), says: 'measure; without arguments it lists what' },
+  bench: { run: bench, says: 'measure; without arguments it lists what' },
 };
 
 const [command = 'start', ...args] = process.argv.slice(2);
@@ -342,6 +342,13 @@ function node(file, options, more) {
 
 function script(name, options) {
   return run(process.execPath, [path.join(root, 'scripts', name), ...options]);
+}
+
+/** The results are written in the one format, as whatever else is committed. */
+async function bench(options) {
+  const code = await run(process.execPath, [path.join(root, 'bench/run.ts'), ...options]);
+  await node('oxfmt/bin/oxfmt', ['bench/results']);
+  process.exit(code);
 }
 
 /** Runs a program and keeps what it says, in the colours that it would have had. */

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { newClientId } from '@kith/client';
 import type { Bench, Outcome, Scenario } from './lib/bench.ts';
 import { watchIdle } from './lib/idle.ts';
 import { pace } from './lib/pace.ts';
@@ -152,7 +152,7 @@ async function flood({ program, wires, conversations }: Side, messages: number):
     const send = (index: number): void => {
       if (sent === messages) return;
       sent++;
-      wires[index]!.callThen(`s${sends++}`, 'message.send', { conversationId: conversations[index], clientId: randomUUID(), type: 'text', text }, (reply) => {
+      wires[index]!.callThen(`s${sends++}`, 'message.send', { conversationId: conversations[index], clientId: newClientId(), type: 'text', text }, (reply) => {
         if (reply.includes('"error"')) return reject(new Error(reply.toString()));
         if (++acked === messages) return resolve();
         send(index);
@@ -173,7 +173,7 @@ export async function steady({ wires, conversations }: Pick<Side, 'wires' | 'con
   const send = (): void => {
     const index = (sent++ * 7) % wires.length;
     const at = performance.now();
-    const params = { conversationId: conversations[index], clientId: randomUUID(), type: 'text', text };
+    const params = { conversationId: conversations[index], clientId: newClientId(), type: 'text', text };
     wires[index]!.callThen(`s${sends++}`, 'message.send', params, () => acks.push(performance.now() - at));
   };
   await pace({ perSecond, total }, send, () => acks.length === total);

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { newClientId } from '@kith/client';
 import type { Bench, Outcome, Scenario } from './lib/bench.ts';
 import { closeStage, groupsOf, openStage } from './lib/people.ts';
 import { quantile } from './lib/stats.ts';
@@ -33,7 +33,7 @@ async function endurance(bench: Bench, minutes: number, sockets: number): Promis
       const wire = wires[index]!;
       if (!wire.isOpen) continue;
       const at = performance.now();
-      const params = { conversationId: conversations[Math.floor(index / 10)], clientId: randomUUID(), type: 'text', text: 'x'.repeat(120) };
+      const params = { conversationId: conversations[Math.floor(index / 10)], clientId: newClientId(), type: 'text', text: 'x'.repeat(120) };
       wire.callThen(`e${n}`, 'message.send', params, () => acks.push(performance.now() - at));
     }
   }, 2);

@@ -1,3 +1,4 @@
+import { newClientId } from '@kith/client';
 import { randomUUID } from 'node:crypto';
 import type { Bench, Figure, Outcome, Scenario } from './lib/bench.ts';
 import { watchIdle } from './lib/idle.ts';
@@ -97,7 +98,7 @@ async function open(bench: Bench, name: string, sockets: number): Promise<Side> 
       wires[index] = wire;
       await wire.hello(token);
     });
-    return { program, tally, wires, send: (n) => wires[0]!.callThen(`s${n}`, 'message.send', { conversationId, clientId: randomUUID(), type: 'text', text }, () => {}) };
+    return { program, tally, wires, send: (n) => wires[0]!.callThen(`s${n}`, 'message.send', { conversationId, clientId: newClientId(), type: 'text', text }, () => {}) };
   }
   const program = await startFloor(name as 'ws' | 'ws-batched' | 'socket-io');
   const conversationId = randomUUID();
@@ -108,7 +109,7 @@ async function open(bench: Bench, name: string, sockets: number): Promise<Side> 
     if (name === 'socket-io') await helloSocketIo(wire);
     else await wire.hello('');
   });
-  const params = (): object => ({ conversationId, clientId: randomUUID(), type: 'text', text });
+  const params = (): object => ({ conversationId, clientId: newClientId(), type: 'text', text });
   const send = (n: number): void => {
     if (name === 'socket-io') wires[0]!.send(`42${JSON.stringify(['send', params()])}`);
     else wires[0]!.callThen(`s${n}`, 'message.send', params(), () => {});

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { newClientId } from '@kith/client';
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Bench, Outcome, Scenario } from './lib/bench.ts';
@@ -104,7 +104,7 @@ async function measure(program: Program, people: Person[], conversations: { id: 
         await Promise.all(
           wires.map(({ wire, id }) =>
             what === 'send'
-              ? wire.call('message.send', { conversationId: id, clientId: randomUUID(), type: 'text', text })
+              ? wire.call('message.send', { conversationId: id, clientId: newClientId(), type: 'text', text })
               : wire.call('message.history', { conversationId: id, limit: 50 }),
           ),
         );

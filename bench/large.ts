@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { newClientId } from '@kith/client';
 import type { Bench, Outcome, Scenario } from './lib/bench.ts';
 import { closeStage, openStage, sleep } from './lib/people.ts';
 import { type Program, startFloor } from './lib/programs.ts';
@@ -80,7 +80,7 @@ async function openKith(bench: Bench, count: number): Promise<Side> {
   return {
     program,
     tally,
-    send: () => void wires[0]!.call('message.send', { conversationId: conversations[0], clientId: randomUUID(), type: 'text', text: 'x'.repeat(120) }),
+    send: () => void wires[0]!.call('message.send', { conversationId: conversations[0], clientId: newClientId(), type: 'text', text: 'x'.repeat(120) }),
     close: () => closeStage(stage),
   };
 }
@@ -96,7 +96,7 @@ async function openFloor(count: number): Promise<Side> {
   return {
     program,
     tally,
-    send: () => void wires[0]!.call('message.send', { conversationId: 'all', clientId: randomUUID(), text: 'x'.repeat(120) }),
+    send: () => void wires[0]!.call('message.send', { conversationId: 'all', clientId: newClientId(), text: 'x'.repeat(120) }),
     async close() {
       for (const wire of wires) wire.destroy();
       await program.stop();

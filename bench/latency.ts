@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { newClientId } from '@kith/client';
 import type { Bench, Outcome, Scenario } from './lib/bench.ts';
 import { watchIdle } from './lib/idle.ts';
 import { pace } from './lib/pace.ts';
@@ -41,7 +41,7 @@ async function latency(bench: Bench, { perSecond, seconds }: { perSecond: number
       const group = n++ % groups;
       const conversationId = conversations[group];
       const sender = wires[group * members + (n % members)]!;
-      sender.callThen(`s${n}`, 'message.send', { conversationId, clientId: randomUUID(), type: 'text', text: `@${performance.now()} ${'x'.repeat(100)}` }, () => {});
+      sender.callThen(`s${n}`, 'message.send', { conversationId, clientId: newClientId(), type: 'text', text: `@${performance.now()} ${'x'.repeat(100)}` }, () => {});
     };
     await pace({ perSecond, total }, send, () => late.length >= total * members);
     if (run === -1) continue;

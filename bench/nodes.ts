@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { newClientId } from '@kith/client';
 import { startNats } from '../packages/server/test/nats.ts';
 import type { Bench, Outcome, Scenario } from './lib/bench.ts';
 import { watchIdle } from './lib/idle.ts';
@@ -62,7 +62,7 @@ async function nodes(bench: Bench, { perSecond, seconds }: { perSecond: number; 
       const conversation = n++ % groups;
       const from = Math.floor(n / groups) % members;
       const at = performance.now();
-      const params = { conversationId: conversations[conversation], clientId: randomUUID(), type: 'text', text: `@${at} ${from} ${'x'.repeat(100)}` };
+      const params = { conversationId: conversations[conversation], clientId: newClientId(), type: 'text', text: `@${at} ${from} ${'x'.repeat(100)}` };
       wires[conversation]![from]!.callThen(`s${n}`, 'message.send', params, (reply) => {
         if (reply.includes('"error"')) throw new Error(reply.toString());
         acks.push(performance.now() - at);

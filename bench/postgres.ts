@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { newClientId } from '@kith/client';
 import fs from 'node:fs';
 import { openPgbench } from './floors/pgbench.ts';
 import type { Bench, Figure, Outcome, Scenario } from './lib/bench.ts';
@@ -191,7 +191,7 @@ async function flood({ program, loads }: Side, shape: Shape, seconds: number, se
   await new Promise<void>((resolve, reject) => {
     const send = ({ wire, conversationId }: Load['writers'][number]): void => {
       waiting++;
-      wire.callThen(`s${sends++}`, 'message.send', { conversationId, clientId: randomUUID(), type: 'text', text }, (reply) => {
+      wire.callThen(`s${sends++}`, 'message.send', { conversationId, clientId: newClientId(), type: 'text', text }, (reply) => {
         if (reply.includes('"error"')) return reject(new Error(reply.toString()));
         acked++;
         waiting--;

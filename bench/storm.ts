@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { newClientId } from '@kith/client';
 import type { Bench, Outcome, Scenario } from './lib/bench.ts';
 import { closeStage, groupsOf, openStage, sleep } from './lib/people.ts';
 import { quantile } from './lib/stats.ts';
@@ -30,7 +30,7 @@ async function storm(bench: Bench, { clients, others }: { clients: number; other
       wires[index]!.callThen(
         `w${run}.${n}`,
         'message.send',
-        { conversationId: conversations[Math.floor(index / 10)], clientId: randomUUID(), type: 'text', text: 'still here' },
+        { conversationId: conversations[Math.floor(index / 10)], clientId: newClientId(), type: 'text', text: 'still here' },
         () => late.push(performance.now() - at),
       );
     }, 50);

@@ -7,14 +7,21 @@ export const planted: Mutation[] = [
     mistake: 'a push before the commit',
     changes: [
       // Each is told while the others of its commit are still being written.
-      { file: 'db/sqlite.ts', from: '          settle.push(() => job.resolve(append.done(place)));', to: '          job.resolve(append.done(place));\n          await undefined;' },
+      {
+        file: 'db/sqlite.ts',
+        from: '          job.outcome = place ?',
+        to: '          if (place) job.resolve(job.append!.done(place));\n          await undefined;\n          job.outcome = place ?',
+      },
     ],
     check: { test: 'core.test.ts', name: 'CR8' },
     says: /FAIL .*\[CR8\][^]*AssertionError/,
   },
   {
     mistake: 'commits that are not synced',
-    changes: [{ file: 'db/sqlite.ts', from: 'synchronous = full; pragma foreign_keys', to: 'synchronous = normal; pragma foreign_keys' }],
+    changes: [
+      { file: 'db/log-sync.ts', from: '    fs.fdatasyncSync(this.#log);\n', to: '' },
+      { file: 'db/sync-worker.ts', from: '    fs.fdatasyncSync(asked.sync);\n', to: '' },
+    ],
     check: { test: 'db.test.ts', name: 'DB23' },
     says: /FAIL .*\[DB23\][^]*AssertionError/,
   },
@@ -51,13 +58,13 @@ export const planted: Mutation[] = [
       {
         file: 'db/sqlite.ts',
         from: `    try {
-      const began = performance.now();`,
+      this.#commit.run();`,
         to: `    if (globalThis.secondLife) {
-      for (const done of settle.splice(0)) done();
+      this.#settle(taken);
       await new Promise((resolve) => setTimeout(resolve, 200));
     }
     try {
-      const began = performance.now();`,
+      this.#commit.run();`,
       },
     ],
     check: { nemesis: 'kill' },
@@ -86,7 +93,10 @@ export const planted: Mutation[] = [
   },
   {
     mistake: 'commits that are not synced, and power cuts',
-    changes: [{ file: 'db/sqlite.ts', from: 'synchronous = full; pragma foreign_keys', to: 'synchronous = normal; pragma foreign_keys' }],
+    changes: [
+      { file: 'db/log-sync.ts', from: '    fs.fdatasyncSync(this.#log);\n', to: '' },
+      { file: 'db/sync-worker.ts', from: '    fs.fdatasyncSync(asked.sync);\n', to: '' },
+    ],
     check: { nemesis: 'power', missing: nemeses['power']!.missing },
     // So much is lost that often the accounts are gone as well.
     says: /acked and lost|R1 acked/,

@@ -160,10 +160,17 @@ describe('a message on its way', () => {
     expect(texts(server.messages('c1'))).toEqual(['hello']);
   });
 
-  test('[OB4] client ids are made of random bytes, url-safe, and never repeat', () => {
+  test('[OB4] client ids begin with the time and go on with random bytes, are url-safe, and never repeat', () => {
+    const before = Date.now();
     const ids = Array.from({ length: 1_000 }, newClientId);
-    expect(new Set(ids).size).toBe(1_000);
-    for (const id of ids) expect(id).toMatch(/^[A-Za-z0-9_-]{8,64}$/);
+    expect(new Set(ids.map((id) => id.slice(12))).size).toBe(1_000);
+    for (const id of ids) {
+      expect(id).toMatch(/^[0-9a-f]{32}$/);
+      const at = Number.parseInt(id.slice(0, 12), 16);
+      expect(at).toBeGreaterThanOrEqual(before);
+      expect(at).toBeLessThanOrEqual(Date.now());
+    }
+    expect(ids.map((id) => id.slice(0, 12))).toEqual(ids.map((id) => id.slice(0, 12)).toSorted());
   });
 });
 

@@ -7,6 +7,7 @@ import { commit } from '../src/core/streams.ts';
 import type { Database, Query } from '../src/db/db.ts';
 import { nameOldLinks } from '../src/db/migrations/0010_links.ts';
 import { up as shareOld } from '../src/db/migrations/0013_shared.ts';
+import { up as orderMessages } from '../src/db/migrations/0024_messages.ts';
 import { openDatabase } from '../src/db/open.ts';
 import type { MessagesTable } from '../src/db/schema.ts';
 import { from, randomFrom, runScript } from './crash-child.ts';
@@ -441,6 +442,39 @@ export function databaseContract(engine: string, makePlace: () => Promise<Place>
       expect(found.map(({ link_url }) => link_url)).toEqual(many.map((text) => (text === texts[0] ? 'http://one.test/' : null)));
     });
 
+    test('[DB35] messages of before are where they were, and what was changed of them is known as such', async () => {
+      const db = await open(await place());
+      // By seq: those that were changed since have a version from beyond that of the next.
+      const versions = [2, 9, 4, 8, 6, 12, 11];
+      const [found, others] = await db.write([], async (q) => {
+        await q.schema.dropIndex('messages_changed').execute();
+        await q.schema.alterTable('messages').dropColumn('born').execute();
+        if (engine === 'PostgreSQL') {
+          await q.schema.alterTable('messages').dropConstraint('messages_client_id').execute();
+          await q.schema.alterTable('messages').addUniqueConstraint('messages_client_id', ['sender_id', 'client_id']).execute();
+        }
+        await q.schema.createIndex('messages_conversation_version').on('messages').columns(['conversation_id', 'version']).execute();
+        const rows = ['one', 'two'].flatMap((conversation_id) => versions.map((version, at) => ({ id: `${conversation_id} ${at}`, conversation_id, seq: at + 1, version })));
+        for (const row of rows) {
+          const { born: _, ...before } = message({ ...row, client_id: `client-${row.id}`, text: row.id, link_url: row.id });
+          await q.insertInto('messages').values(before).execute();
+        }
+        await orderMessages(q as unknown as Kysely<unknown>);
+        const all = await q.selectFrom('messages').selectAll().orderBy('conversation_id').orderBy('seq').execute();
+        expect(all.map((row) => ({ ...row, born: null }))).toEqual(rows.map((row) => message({ ...row, client_id: `client-${row.id}`, text: row.id, link_url: row.id })));
+        return [all.slice(0, versions.length), all.slice(versions.length)];
+      });
+      expect(found.map(({ born }) => born)).toEqual([null, 4, null, 6, null, 11, null]);
+      expect(others.map(({ born }) => born)).toEqual(found.map(({ born }) => born));
+      const again = db.write([], (q) =>
+        q
+          .insertInto('messages')
+          .values(message({ id: 'again', seq: 99, client_id: 'client-one 3' }))
+          .execute(),
+      );
+      await expect(again).rejects.toThrow(/unique/i);
+    });
+
     test('[DB12] a database of a newer program is refused in words, and left as it is', async () => {
       const config = await place();
       const db = await openDatabase(config);
@@ -492,6 +526,7 @@ export function message(row: Partial<MessagesTable>): MessagesTable {
     link: null,
     link_file_id: null,
     link_off: 0,
+    born: null,
     ...defaults,
     ...row,
   };

@@ -163,7 +163,8 @@ function requireWriterBy(row: Writer | undefined, userId: string): Membership {
 }
 
 /** The same for a work that is said in values. In announcements it takes a look at the person too: there it is never said so. */
-export const writerRights = (conversationId: string, userId: string): Pick<Append<unknown>, 'rights' | 'allows'> => ({
+export const writerRights = (conversationId: string, userId: string): Pick<Append<unknown>, 'asks' | 'rights' | 'allows'> => ({
+  asks: `${conversationId} ${userId}`,
   rights: (q) => findMembershipAndPeer.statement(q, { conversationId, userId }),
   allows(rows) {
     try {

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { type FileRef, type Message, conversationStream, firstLink } from '@kith/protocol';
+import { type FileRef, type Message, type StreamId, conversationStream, firstLink } from '@kith/protocol';
+import type { ExpressionBuilder } from 'kysely';
 import type { Place } from '../db/db.ts';
 import { prepare } from '../db/prepare.ts';
-import type { MessagesTable } from '../db/schema.ts';
+import type { MessagesTable, Schema } from '../db/schema.ts';
 import { newId } from './context.ts';
 import { toMessage } from './entities.ts';
 import { sharedAs } from './shared.ts';
@@ -49,7 +50,7 @@ export async function append(c: Commit, draft: Draft): Promise<Message | undefin
 }
 
 /** A commit that appends a message and does nothing else, in values. */
-export function onlyAppends(draft: Draft, rights: Pick<OnlyAppends<unknown>, 'rights' | 'allows'>): OnlyAppends<{ message: Message }> {
+export function onlyAppends(draft: Draft, rights: Pick<OnlyAppends<unknown>, 'asks' | 'rights' | 'allows'>): OnlyAppends<{ message: Message }> {
   let row: Omit<MessagesTable, keyof Place>;
   return {
     ...rights,
@@ -80,7 +81,11 @@ const rowOf = (draft: Draft): Omit<MessagesTable, keyof Place> => ({
   link_file_id: null,
   link_off: 0,
   shared: sharedAs(draft),
+  born: null,
 });
+
+/** For whoever changes messages in a commit: their new version, in a way in which `messagesSince` finds it. */
+export const changedAt = (c: Commit, stream: StreamId) => (eb: ExpressionBuilder<Schema, 'messages'>) => ({ version: c.version(stream), born: eb.fn.coalesce('born', 'version') });
 
 /** Says in the conversation what its members did: renamed, added, left … */
 export async function appendLine(c: Commit, conversationId: string, senderId: string, event: NonNullable<Message['event']>): Promise<void> {

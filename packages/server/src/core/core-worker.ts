@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { type Bound, type ErrorCode, RequestError } from '@kith/protocol';
 import type { Config } from '../config.ts';
@@ -14,9 +15,16 @@ interface Heard {
   onLimit: (limit: Bound) => void;
 }
 
+/** What the whole process was started with. */
+const youngGeneration = process.execArgv.find((flag) => flag.startsWith('--max-semi-space-size='));
+
 /** @throws DatabaseError */
 export async function openWorkerCore(config: Config, heard: Heard): Promise<Core> {
+  // It is small for the sake of the gateway's connections, of which there are many. Here is much that lives as long as a sync, and with as little room all of
+  // it would be moved to where old things are. A thread has what the flag says when it begins, whatever limits it is given.
+  if (youngGeneration) setFlagsFromString('--max-semi-space-size=16');
   const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: { config }, name: 'kith-core' });
+  if (youngGeneration) worker.once('online', () => setFlagsFromString(youngGeneration));
   const core = new WorkerCore(worker, heard);
   await core.opened;
   return core;

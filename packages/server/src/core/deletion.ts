@@ -1,4 +1,5 @@
 import { RequestError, userStream } from '@kith/protocol';
+import type { Selectable } from 'kysely';
 import type { Query } from '../db/db.ts';
 import type { DeletionsTable } from '../db/schema.ts';
 import { record } from './audit.ts';
@@ -11,11 +12,16 @@ import type { Commit, Log } from './streams.ts';
 // A deleted account is nobody to others at once. What it takes to bring it back is in a row of its own for 14 days, and
 // then all that is the person's goes for good: their rows, and, if they want, what they wrote.
 
+/** Messages that are looked at, at once, for those of a person. */
+const lookedAtOnce = 2_000;
+/** In the place of a seq: the conversation has been gone through. */
+const allOfIt = -1;
+
 /** Milliseconds in which a deletion can be undone. */
 export const undoMs = 14 * 86_400_000;
 
 /** The deleted account that had this user name, while it can be brought back. */
-export const findDeletion = (q: Query, handle: string, now: number): Promise<DeletionsTable | undefined> =>
+export const findDeletion = (q: Query, handle: string, now: number): Promise<Selectable<DeletionsTable> | undefined> =>
   q.selectFrom('deletions').selectAll().where('handle', '=', handle).where('purge_at', '>', now).executeTakeFirst();
 
 /**
@@ -95,24 +101,37 @@ export async function purgeDeleted(log: Log): Promise<'nothing' | 'more' | 'gone
 }
 
 /**
- * What they wrote, if they want that; what they wrote to themselves alone in any case. Each of their messages has a client id
- * until it is emptied, so those that are left are found by it.
+ * What they wrote, if they want that; what they wrote to themselves alone in any case. All conversations that they have been in are gone through, one after the
+ * other, from the first message to the last: it is noted how far.
  *
  * @returns whether there was any left
  */
-async function emptySome(log: Log, { user_id: userId, erase }: DeletionsTable): Promise<boolean> {
-  const rows = await log.db.read(async (q) => {
-    const left = q.selectFrom('messages').select(['id', 'conversation_id']).where('client_id', 'is not', null).limit(emptiedAtOnce);
-    if (erase === 1) return left.where('sender_id', '=', userId).orderBy('client_id').execute();
-    const notes = await q.selectFrom('conversations').select('id').where('direct_key', '=', `${userId} ${userId}`).executeTakeFirst();
-    return notes ? left.where('conversation_id', '=', notes.id).execute() : [];
+async function emptySome(log: Log, { user_id: userId, erase, erased_conversation: from, erased_seq: before }: Selectable<DeletionsTable>): Promise<boolean> {
+  const found = await log.db.read(async (q) => {
+    const notes = q.selectFrom('conversations').select('id').where('direct_key', '=', `${userId} ${userId}`);
+    const all = q.selectFrom('members').select('conversation_id as id').where('user_id', '=', userId).orderBy('conversation_id').limit(1);
+    const on = before === allOfIt ? '>' : '>=';
+    const at = await (erase === 1 ? all.where('conversation_id', on, from) : notes.where('id', on, from)).executeTakeFirst();
+    if (!at) return undefined;
+    const rows = await q
+      .selectFrom('messages')
+      .select(['id', 'seq', 'sender_id', 'client_id'])
+      .where('conversation_id', '=', at.id)
+      .where('seq', '>', at.id === from ? before : 0)
+      .orderBy('seq')
+      .limit(lookedAtOnce)
+      .execute();
+    // One that is emptied has no client id any more.
+    const theirs = rows.filter(({ sender_id, client_id }) => sender_id === userId && client_id !== null).slice(0, emptiedAtOnce);
+    return { ...at, ids: theirs.map(({ id }) => id), last: theirs.length === emptiedAtOnce ? theirs.at(-1)! : rows.at(-1) };
   });
-  const byConversation = Map.groupBy(rows, (row) => row.conversation_id);
-  for (const [conversationId, some] of byConversation) {
-    const ids = some.map(({ id }) => id);
+  if (!found) return false;
+  const { id: conversationId, ids, last } = found;
+  if (ids.length > 0)
     await emptyMessages(log, conversationId, (q) => q.selectFrom('messages').selectAll().where('id', 'in', ids).where('client_id', 'is not', null).execute(), userId);
-  }
-  return rows.length > 0;
+  const reached = { erased_conversation: conversationId, erased_seq: last?.seq ?? allOfIt };
+  await log.db.write([userStream(userId)], (q) => q.updateTable('deletions').set(reached).where('user_id', '=', userId).execute());
+  return true;
 }
 
 /** All that only the person saw. Nobody follows their stream any more, so no version tells of it. */

@@ -1,6 +1,7 @@
 import { conversationStream } from '@kith/protocol';
 import type { Query } from '../db/db.ts';
 import type { MessagesTable } from '../db/schema.ts';
+import { changedAt } from './append.ts';
 import { toMessage } from './entities.ts';
 import { letGo } from './files.ts';
 import { type Log, commit } from './streams.ts';
@@ -34,7 +35,7 @@ export async function emptyMessages(log: Log, conversationId: string, find: (q: 
         sent_hash: null,
         deleted_at: eb.fn.coalesce('deleted_at', eb.val(c.now)),
         ...(by !== undefined && { client_id: null, deleted_by: eb.fn.coalesce('deleted_by', eb.val(by)) }),
-        version: c.version(stream),
+        ...changedAt(c, stream)(eb),
       }))
       .where(
         'id',

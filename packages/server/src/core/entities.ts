@@ -1,6 +1,6 @@
 import type { Conversation, Draft, Entity, Friend, Heard, Hidden, Inbox, Member, Message, Profile, Receipt, Security, Session, Settings, User } from '@kith/protocol';
 import { limits } from '@kith/protocol';
-import type { Selectable } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 import type { Query } from '../db/db.ts';
 import { prepare } from '../db/prepare.ts';
 import type { ConversationsTable, DraftsTable, HeardTable, HiddenTable, InboxTable, MessagesTable, ReceiptsTable, SessionsTable, SettingsTable, UsersTable } from '../db/schema.ts';
@@ -301,9 +301,44 @@ export async function readConversationStream(q: Query, conversationId: string, s
   const conversation = await q.selectFrom('conversations').selectAll().where('id', '=', conversationId).executeTakeFirstOrThrow();
   const members = await conversationMembers(q, conversation, since, limit);
   const receipts = await q.selectFrom('receipts').selectAll().where('conversation_id', '=', conversationId).where('version', '>', since).orderBy('version').limit(limit).execute();
-  const messages = await q.selectFrom('messages').selectAll().where('conversation_id', '=', conversationId).where('version', '>', since).orderBy('version').limit(limit).execute();
+  const messages = await messagesSince(q, conversationId, since, limit);
   const changed = conversation.version > since ? [toConversation(conversation)] : [];
   return byVersion([...changed, ...members, ...receipts.map(toReceipt), ...messages.map(toMessage)]);
+}
+
+/**
+ * Messages that are new or changed since a version, in the order of their versions. What is new begins at a place in the conversation, because
+ * versions and seqs are taken together; what was changed since it was new is in an index of its own.
+ */
+async function messagesSince(q: Query, conversationId: string, since: number, limit: number): Promise<MessagesTable[]> {
+  const all = q.selectFrom('messages').selectAll().where('conversation_id', '=', conversationId).limit(limit);
+  const changed = await all.where('born', 'is not', null).where('version', '>', since).orderBy('version').execute();
+  if (changed.length === limit) return changed;
+  // All that is passed over here was changed since, too, and is less than the limit.
+  const fresh = await all
+    .where('seq', '>', await seqAt(q, conversationId, since))
+    .where('born', 'is', null)
+    .orderBy('seq')
+    .execute();
+  return [...changed, ...fresh].sort((a, b) => a.version - b.version).slice(0, limit);
+}
+
+/**
+ * At which seq a conversation was at a version, or a later one at which no message is left: in steps half as long each time, all of them in
+ * one question.
+ *
+ * @param version  From 1.
+ */
+async function seqAt(q: Query, conversationId: string, version: number): Promise<number> {
+  // A message takes a version, so there are no more of them than versions.
+  const longest = 2 ** Math.floor(Math.log2(version));
+  const born = sql`(select coalesce(born, version) from messages where conversation_id = ${conversationId} and seq <= low + step order by seq desc limit 1)`;
+  const { rows } = await sql<{ seq: number }>`with recursive search (low, step) as (
+      select cast(0 as bigint), cast(${longest} as bigint)
+      union all
+      select case when ${born} > ${version} then low else low + step end, step / 2 from search where step > 0
+    ) select max(low) as seq from search`.execute(q);
+  return rows[0]!.seq;
 }
 
 /** A conversation as it is now: its members, how far they have read, and its latest messages. */

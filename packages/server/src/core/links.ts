@@ -2,6 +2,7 @@ import { type Message, RequestError, conversationStream, firstLink } from '@kith
 import { mib } from '../config.ts';
 import type { Query } from '../db/db.ts';
 import type { MessagesTable } from '../db/schema.ts';
+import { changedAt } from './append.ts';
 import { type Services, newId } from './context.ts';
 import type { LinkPage, SentLink } from './core.ts';
 import { toMessage } from './entities.ts';
@@ -94,7 +95,7 @@ export async function linkFound(services: Services, sent: SentLink, { pictureId,
     const link: NonNullable<Message['link']> = { url: sent.url, ...page, ...(picture && { image: toFile(picture) }) };
     const row = await c.q
       .updateTable('messages')
-      .set({ link: JSON.stringify(link), link_file_id: picture?.id ?? null, version: c.version(stream) })
+      .set((eb) => ({ link: JSON.stringify(link), link_file_id: picture?.id ?? null, ...changedAt(c, stream)(eb) }))
       .where('id', '=', sent.messageId)
       .returningAll()
       .executeTakeFirstOrThrow();

@@ -43,7 +43,7 @@ export class Unchanged<T> extends Error {
 }
 
 /** A commit that does nothing but append one message, said in values for engines that do it so: it is a version and a push like any other. */
-export interface OnlyAppends<T> extends Pick<Append<T>, 'message' | 'rights' | 'allows'> {
+export interface OnlyAppends<T> extends Pick<Append<T>, 'message' | 'asks' | 'rights' | 'allows'> {
   done(place: Place): { entity: Entity; result: T };
 }
 

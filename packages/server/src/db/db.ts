@@ -64,8 +64,10 @@ export interface Append<T> {
   /** The stream whose next version and seq the message takes: the only key of the write. */
   stream: string;
   message: () => Omit<MessagesTable, keyof Place>;
-  /** Locks the stream and takes so many versions and seqs. Finds `version`, `seq` and `at` of the last of them, in this order. */
+  /** Locks the stream and takes so many versions and seqs, or gives them back. Finds `version`, `seq` and `at` of the last of them, in this order. */
   advance: (q: Query, count: number) => Statement;
+  /** The same for the same question of rights. */
+  asks: string;
   /** What this finds, once the stream is locked, … */
   rights: (q: Query) => Statement;
   /** … decides whether the message may be written: nothing else may, so that the same rows are always the same answer. */

@@ -22,6 +22,8 @@ import * as keys from './migrations/0020_keys.ts';
 import * as tokens from './migrations/0020_tokens.ts';
 import * as reach from './migrations/0021_reach.ts';
 import * as eras from './migrations/0023_eras.ts';
+import * as messages from './migrations/0024_messages.ts';
+import * as deletions from './migrations/0025_deletions.ts';
 
 /** In the order they run. A released one is never changed. */
 const migrations = {
@@ -47,6 +49,8 @@ const migrations = {
   '0020_tokens': tokens,
   '0021_reach': reach,
   '0023_eras': eras,
+  '0024_messages': messages,
+  '0025_deletions': deletions,
 };
 
 /** @throws DatabaseError when a migration fails, or the database was made by a newer program */

@@ -259,6 +259,8 @@ export interface MessagesTable {
   link_file_id: string | null;
   /** The sender does not want a preview of this link. */
   link_off: Flag;
+  /** The version that it had at first, if it was changed since. It grows with `seq`. */
+  born: number | null;
   /** As what its file is listed in the conversation; null again once it is recalled. */
   shared: 'media' | 'files' | 'voice' | null;
 }
@@ -517,6 +519,9 @@ export interface DeletionsTable extends Pick<UsersTable, 'handle' | 'name' | 'bi
   erase: Flag;
   /** JSON: `{id, since}` of each. */
   friends: string;
+  /** How far what they wrote has been gone through: the conversation, and the last seq of it; -1: all of it. */
+  erased_conversation: Generated<string>;
+  erased_seq: Generated<number>;
 }
 
 /** The last copy of their account that somebody asked for; its file says whether it is there. */

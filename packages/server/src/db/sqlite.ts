@@ -1,15 +1,15 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { RequestError } from '@kith/protocol';
-import { Kysely, SqliteDialect } from 'kysely';
 import { Checkpoints, pagesAtCommit } from './checkpoints.ts';
 import { type Look, lookAtAll, noteCleanStop, takeCleanStop } from './clean-stop.ts';
-import { type Append, CommitUnknown, DataMoved, type Database, DatabaseError, type Query, type Room, busy } from './db.ts';
+import { type Append, CommitUnknown, DataMoved, type Database, DatabaseError, type Place, type Query, type Room, busy } from './db.ts';
+import { LogSync } from './log-sync.ts';
 import { migrate } from './migrate.ts';
-import { type Direct, type Prepared, type Statement, runDirectly } from './prepare.ts';
-import type { Schema } from './schema.ts';
-import { Appends } from './sqlite-append.ts';
+import { type Direct, runDirectly } from './prepare.ts';
+import { Appends, tablesOfRights } from './sqlite-append.ts';
+import { Writes, directly, kyselyOn } from './sqlite-statements.ts';
 
 /** Writes that share one fsync, at most; and the milliseconds after which a batch is closed. */
 const batchSize = 2_048;
@@ -22,7 +22,6 @@ const turnMs = 5;
 const longestLog = 64 * 1_048_576;
 /** Milliseconds to wait for another process (a backup) that holds the file. This thread stands still meanwhile. */
 const busyMs = 250;
-const preparedStatements = 500;
 
 /** Bytes from which on a file that was left at a clean stop is looked at while it serves; smaller ones take no time. */
 const looksLaterFrom = 64 * 1_048_576;
@@ -36,10 +35,15 @@ interface Job {
   append: Append<unknown> | undefined;
   resolve: (value: unknown) => void;
   reject: (error: unknown) => void;
+  outcome: Outcome | undefined;
 }
 
+/** What came of it, and is said once what it was made of is durable. */
+type Outcome = { value: unknown } | { error: unknown } | { place: Place };
+
 /**
- * SQLite in WAL mode with `synchronous=FULL`: when a commit returns, it survives a power cut.
+ * SQLite in WAL mode. The log is synced by us, as soon as nothing else is: what is acknowledged or read by anybody survives a power cut.
+ * While one batch of writes is on its way to the disk the next one is being written, and is committed when the disk has the first.
  *
  * Two connections: one writes, one reads only what is committed. Writes that are waiting share one transaction (group commit): one
  * fsync for all, and a failed one takes nobody with it, for each is in a savepoint of its own, but for messages that cannot fail.
@@ -59,16 +63,19 @@ export async function openSqlite(dir: string, { from = looksLaterFrom, copyAt, r
     const later = takeCleanStop(file) && sizeOf(file) >= from;
     check(file, later);
     writer = openFile(file);
-    const write = kyselyOn(writer);
+    const writes = new Writes(tablesOfRights);
+    const write = kyselyOn(writer, writes);
     // Here a migration is not a transaction by itself, and one that was killed half-way could never be run again.
     writer.exec('begin immediate');
     await migrate(write);
     writer.exec('commit');
+    const log = new LogSync(file);
+    writer.exec('pragma synchronous = normal');
     const reader = openFile(file);
     reader.exec('pragma query_only = on');
     const noteClosed = (lookedAt: boolean): Promise<void> => (lookedAt && sizeOf(file) >= from ? noteCleanStop(file) : Promise.resolve());
-    const around = { noteClosed, checkpoints: new Checkpoints(file, writer, copyAt), look: later ? lookAtAll(file) : undefined, room };
-    return new SqliteDatabase(file, lock, await hold(writer, write, 'begin immediate'), await hold(reader, kyselyOn(reader), 'begin'), around);
+    const around = { noteClosed, writes, log, checkpoints: new Checkpoints(file, writer, copyAt), look: later ? lookAtAll(file) : undefined, room };
+    return new SqliteDatabase(file, lock, await hold(writer, write, 'begin immediate', writes), await hold(reader, kyselyOn(reader), 'begin'), around);
   } catch (error) {
     writer?.close();
     lock.close();
@@ -172,7 +179,7 @@ interface Held {
   close: () => Promise<void>;
 }
 
-async function hold(file: DatabaseSync, query: Query, begin: string): Promise<Held> {
+async function hold(file: DatabaseSync, query: Query, begin: string, writes?: Writes): Promise<Held> {
   const held = Promise.withResolvers<Query>();
   const over = Promise.withResolvers<void>();
   const released = query.connection().execute((q) => {
@@ -180,7 +187,7 @@ async function hold(file: DatabaseSync, query: Query, begin: string): Promise<He
     return over.promise;
   });
   const q = await held.promise;
-  const direct = directly(file);
+  const direct = directly(file, writes);
   runDirectly(q, direct);
   return {
     file,
@@ -198,6 +205,8 @@ async function hold(file: DatabaseSync, query: Query, begin: string): Promise<He
 
 interface Around {
   noteClosed: (lookedAt: boolean) => Promise<void>;
+  writes: Writes;
+  log: LogSync;
   checkpoints: Checkpoints;
   /** At a file that was opened unseen. */
   look: Look | undefined;
@@ -215,6 +224,7 @@ class SqliteDatabase implements Database {
   readonly #names: Names;
   readonly #room: Room;
   readonly #checkpoints: Checkpoints;
+  readonly #log: LogSync;
   readonly #appends: Appends;
   readonly #writes: Job[] = [];
   /** Of those that wait to write, so many at the front are done in the batch that is under way. */
@@ -225,18 +235,23 @@ class SqliteDatabase implements Database {
   readonly #reads: Job[] = [];
   #reading: Promise<void> | undefined;
   readonly #spell = new Spell();
-  /** Milliseconds that the last commit took. */
-  #commitMs = 0;
+  /** What is committed is on its way to the disk. Comes to pass when it is there, or nobody knows. */
+  #syncing: Promise<void> | undefined;
+  /** Told when something is asked to be written. */
+  #onWrite: (() => void) | undefined;
+  /** Milliseconds that the last sync took. */
+  #syncMs = 0;
   readonly #noteClosed: (lookedAt: boolean) => Promise<void>;
   /** Under way, or given up. */
   #look: Look | undefined;
   #broken: CommitUnknown | undefined;
   #closed = false;
 
-  constructor(file: string, lock: DatabaseSync, writer: Held, reader: Held, { noteClosed, checkpoints, look, room }: Around) {
+  constructor(file: string, lock: DatabaseSync, writer: Held, reader: Held, { noteClosed, writes, log, checkpoints, look, room }: Around) {
     this.#lock = lock;
     this.#room = room;
     this.#checkpoints = checkpoints;
+    this.#log = log;
     this.#writer = writer;
     this.#reader = reader;
     this.#savepoint = writer.file.prepare('savepoint job');
@@ -244,7 +259,7 @@ class SqliteDatabase implements Database {
     this.#commit = writer.file.prepare('commit');
     this.#foreign = new Foreign(writer.file);
     this.#names = new Names(file);
-    this.#appends = new Appends(writer.file, writer.q, writer.direct);
+    this.#appends = new Appends(writer.file, writer.q, writer.direct, writes);
     this.#noteClosed = noteClosed;
     this.#look = look;
     void look?.found.then((found) => {
@@ -259,7 +274,9 @@ class SqliteDatabase implements Database {
   }
 
   write<T>(_keys: readonly string[], work: (q: Query) => Promise<T>, append?: Append<T>): Promise<T> {
-    return this.#enqueue(work, append, this.#writes, () => (this.#writing ??= this.#runWrites()));
+    const written = this.#enqueue(work, append, this.#writes, () => (this.#writing ??= this.#runWrites()));
+    this.#onWrite?.();
+    return written;
   }
 
   scrub(): Promise<boolean> {
@@ -289,7 +306,7 @@ class SqliteDatabase implements Database {
   #enqueue<T>(work: (q: Query) => Promise<T>, append: Append<T> | undefined, queue: Job[], run: () => Promise<void>): Promise<T> {
     if (this.#closed) return Promise.reject(new Error('the database is closed'));
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    queue.push({ work, append, resolve, reject });
+    queue.push({ work, append, resolve, reject, outcome: undefined });
     void run();
     return promise as Promise<T>;
   }
@@ -303,12 +320,15 @@ class SqliteDatabase implements Database {
       const jobs = this.#reads.splice(0, readsAtOnce);
       try {
         begin.run();
-        for (const { work, resolve, reject } of jobs) await work(q).then(resolve, reject);
+        for (const job of jobs) job.outcome = await outcomeOf(job.work(q));
       } catch (error) {
-        for (const { reject } of jobs) reject(error);
+        for (const job of jobs) job.outcome ??= { error };
       } finally {
         if (file.isTransaction) rollback.run();
       }
+      // What is not on the disk yet may have been seen, and nobody may hear of what can still be lost.
+      if (this.#syncing) void this.#syncing.then(() => this.#settle(jobs, this.#broken));
+      else this.#settle(jobs);
       // So far nothing but promises ran: what others ask of this thread must not wait until nobody reads any more.
       if (this.#spell.ms() > turnMs) await nextTurn();
     }
@@ -331,38 +351,29 @@ class SqliteDatabase implements Database {
   }
 
   async #batch({ file, q, begin }: Held): Promise<void> {
-    const settle: (() => void)[] = [];
     const taken: Job[] = [];
     try {
-      if (this.#broken) throw this.#broken;
-      this.#foreign.begin(begin);
-      // Where the disk takes its time, more share it: the work of a batch lasts about as long as its sync.
-      const closeAt = performance.now() + Math.min(longestBatchMs, Math.max(batchMs, this.#commitMs));
-      do {
-        const job = this.#writes[taken.length]!;
-        this.#taken = taken.push(job);
-        const { append } = job;
-        const place = append && this.#appends.run(append);
-        if (place) {
-          settle.push(() => job.resolve(append.done(place)));
-          continue;
-        }
-        this.#savepoint.run();
-        try {
-          const value = await job.work(q);
-          settle.push(() => job.resolve(value));
-        } catch (error) {
-          // After a full disk or an I/O error SQLite may have ended the whole transaction by itself.
-          if (errcode(error) === SQLITE_FULL || !file.isTransaction) throw error;
-          file.exec('rollback to job');
-          settle.push(() => job.reject(error));
-        }
-        this.#release.run();
-      } while (taken.length < this.#writes.length && taken.length < batchSize && performance.now() < closeAt);
+      this.#requireWhole();
+      if (this.#foreign.begin(begin)) this.#appends.forget();
+      for (;;) {
+        // Where the disk takes its time, more share it: the work of a batch lasts about as long as its sync.
+        const closeAt = performance.now() + Math.min(longestBatchMs, Math.max(batchMs, this.#syncMs));
+        do {
+          const job = this.#writes[taken.length];
+          if (!job || taken.length === batchSize) break;
+          this.#taken = taken.push(job);
+          const place = job.append && this.#appends.run(job.append);
+          job.outcome = place ? { place } : await this.#run(job, file, q);
+        } while (performance.now() < closeAt);
+        if (!this.#syncing) break;
+        // Nothing of this can be acknowledged before the disk has what was committed before: what comes meanwhile is committed with it.
+        await (taken.length === batchSize ? this.#syncing : this.#next(this.#syncing, taken.length));
+      }
+      this.#requireWhole();
     } catch (error) {
       this.#rollback();
       // A message failed although nothing spoke against it: all once more as works, of which only that one fails then.
-      if (taken.at(-1)?.append && errcode(error) !== SQLITE_FULL) {
+      if (!this.#broken && taken.at(-1)?.append && errcode(error) !== SQLITE_FULL) {
         for (const job of taken) job.append = undefined;
         return;
       }
@@ -374,25 +385,84 @@ class SqliteDatabase implements Database {
     }
     this.#writes.splice(0, taken.length);
     try {
-      const began = performance.now();
       this.#commit.run();
-      this.#commitMs = performance.now() - began;
-      this.#names.requireSame();
     } catch (error) {
-      if (errcode(error) === SQLITE_FULL && this.#rollback()) {
-        for (const job of taken) job.reject(refusal(error));
-        return;
-      }
-      // After a failed fsync the kernel may have dropped the pages: asking again would prove nothing.
-      this.#broken = new CommitUnknown(error, true);
-      for (const job of taken) job.reject(this.#broken);
+      if (errcode(error) === SQLITE_FULL && this.#rollback()) for (const job of taken) job.reject(refusal(error));
+      else this.#doubt(error, taken);
       return;
     }
-    // In the order taken, so that replies and pushes keep the order of the commits.
-    for (const done of settle) done();
+    this.#sync(taken);
+  }
+
+  #requireWhole(): void {
+    if (this.#broken) throw this.#broken;
+  }
+
+  /** In a savepoint of its own. @throws what ended the whole transaction */
+  async #run({ work }: Job, file: DatabaseSync, q: Query): Promise<Outcome> {
+    this.#savepoint.run();
+    const outcome = await outcomeOf(work(q));
+    if ('error' in outcome) {
+      // After a full disk or an I/O error SQLite may have ended the whole transaction by itself.
+      if (errcode(outcome.error) === SQLITE_FULL || !file.isTransaction) throw outcome.error;
+      file.exec('rollback to job');
+    }
+    this.#release.run();
+    return outcome;
+  }
+
+  /** Comes to pass when the disk has what is on its way there, or there is more to write than was taken. */
+  #next(syncing: Promise<void>, taken: number): Promise<void> {
+    // This thread has others to hear, too, and the disk among them.
+    if (this.#writes.length > taken) return nextTurn();
+    const came = Promise.withResolvers<void>();
+    this.#onWrite = came.resolve;
+    void syncing.then(came.resolve);
+    return came.promise.then(() => (this.#onWrite = undefined));
+  }
+
+  /** One that is alone is on the disk sooner if nobody else has to be told first. */
+  #sync(taken: Job[]): void {
+    const began = performance.now();
+    const synced = (): void => {
+      this.#syncMs = performance.now() - began;
+      this.#names.requireSame();
+      this.#settle(taken);
+    };
+    if (taken.length > 1 || this.#writes.length > 0) {
+      this.#syncing = this.#log
+        .beside()
+        .then(synced)
+        .catch((error: unknown) => this.#doubt(error, taken))
+        .then(() => (this.#syncing = undefined));
+      return;
+    }
+    try {
+      this.#log.now();
+      synced();
+    } catch (error) {
+      this.#doubt(error, taken);
+    }
+  }
+
+  /** After a failed fsync the kernel may have dropped the pages: asking again would prove nothing. */
+  #doubt(error: unknown, taken: Job[]): void {
+    this.#broken = new CommitUnknown(error, true);
+    for (const job of taken) job.reject(this.#broken);
+  }
+
+  /** In the order taken, so that replies and pushes keep the order of the commits. */
+  #settle(jobs: Job[], failed?: CommitUnknown): void {
+    for (const { outcome, append, resolve, reject } of jobs) {
+      if (failed || !outcome) reject(failed);
+      else if ('place' in outcome) resolve(append!.done(outcome.place));
+      else if ('value' in outcome) resolve(outcome.value);
+      else reject(outcome.error);
+    }
   }
 
   #rollback(): boolean {
+    this.#appends.forget();
     try {
       if (this.#writer.file.isTransaction) this.#writer.file.exec('rollback');
       return true;
@@ -404,10 +474,12 @@ class SqliteDatabase implements Database {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#writing;
+    await this.#syncing;
     // Whoever reads has asked before, and goes first.
     await this.#reading;
     await this.#look?.stop();
     await this.#checkpoints.close();
+    await this.#log.close();
     await this.#reader.close();
     await this.#writer.close();
     // Without the note all of it is looked at before the next start, and that is all.
@@ -432,9 +504,10 @@ class Foreign {
   /**
    * Begins to write. Who holds the file once holds it for long: reads must not wait for our patience each time.
    *
+   * @returns whether another process has written
    * @throws DataMoved
    */
-  begin(begin: StatementSync): void {
+  begin(begin: StatementSync): boolean {
     try {
       begin.run();
     } catch (error) {
@@ -443,11 +516,12 @@ class Foreign {
     }
     this.#wait(true);
     const seen = this.#ask();
-    if (seen === this.#seen) return;
+    if (seen === this.#seen) return false;
     if (this.#file.prepare(`select 1 from sqlite_master where name = 'kith_moved'`).get()) {
       throw new DataMoved((this.#file.prepare('select "to" from kith_moved').get() as { to: string }).to);
     }
     this.#seen = seen;
+    return true;
   }
 
   #wait(patient: boolean): void {
@@ -500,6 +574,12 @@ class Spell {
   }
 }
 
+const outcomeOf = (work: Promise<unknown>): Promise<Outcome> =>
+  work.then(
+    (value) => ({ value }),
+    (error: unknown) => ({ error }),
+  );
+
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 const errcode = (error: unknown): number | undefined => {
@@ -512,47 +592,4 @@ function refusal(error: unknown): unknown {
   if (code === SQLITE_FULL) return new RequestError('storage_full');
   if (code === SQLITE_BUSY) return busy();
   return error;
-}
-
-/** Kysely on node:sqlite, which has the shape of better-sqlite3 but for two details, with the prepared statements kept. */
-function kyselyOn(db: DatabaseSync): Query {
-  const prepared = new Map<string, ReturnType<typeof adapt>>();
-  return new Kysely<Schema>({
-    dialect: new SqliteDialect({
-      database: {
-        close: () => db.close(),
-        prepare(sql: string) {
-          let statement = prepared.get(sql);
-          if (statement) prepared.delete(sql);
-          else statement = adapt(db.prepare(sql));
-          prepared.set(sql, statement);
-          if (prepared.size > preparedStatements) prepared.delete(prepared.keys().next().value!);
-          return statement;
-        },
-      },
-    }),
-  });
-}
-
-function adapt(statement: StatementSync) {
-  return {
-    reader: statement.columns().length > 0,
-    all: (parameters: readonly unknown[]) => statement.all(...(parameters as SQLInputValue[])),
-    run: (parameters: readonly unknown[]) => statement.run(...(parameters as SQLInputValue[])),
-    iterate: (parameters: readonly unknown[]) => statement.iterate(...(parameters as SQLInputValue[])) as IterableIterator<unknown>,
-  };
-}
-
-/** Prepared queries, without Kysely between: it answers at once, where Kysely has to wait for each of its own steps. */
-function directly(db: DatabaseSync): Direct {
-  const statements = new Map<Prepared, StatementSync>();
-  const find = (prepared: Prepared): StatementSync => {
-    let statement = statements.get(prepared);
-    if (!statement) statements.set(prepared, (statement = db.prepare(prepared.sql)));
-    return statement;
-  };
-  return {
-    first: ({ of, parameters }: Statement) => find(of).get(...(parameters as SQLInputValue[])),
-    all: ({ of, parameters }: Statement) => find(of).all(...(parameters as SQLInputValue[])),
-  };
 }

@@ -1,6 +1,6 @@
 import { type FileRef, type Message, RequestError, conversationStream, isEmojiText, limits } from '@kith/protocol';
 import { type Membership, readRank, requireMayWrite, requireMember, requireWriter, writerRights } from '../core/access.ts';
-import { append, onlyAppends, sentHash } from '../core/append.ts';
+import { append, changedAt, onlyAppends, sentHash } from '../core/append.ts';
 import { findSendable, letGo, letGoOfLink } from '../core/files.ts';
 import { offerLink, relink } from '../core/links.ts';
 import type { Context, Handlers } from '../core/context.ts';
@@ -169,7 +169,7 @@ async function changeMessage(
     const values = await change(c, row, membership);
     const changed = await c.q
       .updateTable('messages')
-      .set({ ...values, version: c.version(stream) })
+      .set((eb) => ({ ...values, ...changedAt(c, stream)(eb) }))
       .where('id', '=', messageId)
       .returningAll()
       .executeTakeFirstOrThrow();

@@ -16,6 +16,8 @@ export function parseJson(text: string): unknown {
   } catch {
     throw new RequestError('bad_json');
   }
+  // Only what is written as an escape can be half of a pair in a text that is none, and who opens so few brackets cannot nest them deeper.
+  if (!text.includes('\\') && text.isWellFormed() && opens(text) <= limits.jsonDepth) return value;
   const todo: { value: unknown; depth: number }[] = [{ value, depth: 1 }];
   for (let next = todo.pop(); next; next = todo.pop()) {
     if (typeof next.value === 'string') requireWellFormed(next.value);
@@ -28,6 +30,13 @@ export function parseJson(text: string): unknown {
     }
   }
   return value;
+}
+
+/** Brackets of both kinds that are opened, those in strings too; no more are counted than matter. */
+function opens(text: string): number {
+  let count = 0;
+  for (const bracket of '{[') for (let at = text.indexOf(bracket); at !== -1 && count <= limits.jsonDepth; at = text.indexOf(bracket, at + 1)) count++;
+  return count;
 }
 
 function requireWellFormed(text: string): void {

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setImmediate as loopTurn } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
-import { type Bound, type Entity, type MethodName, type Params, type Push, type Result, type RequestError, entityKey, limits } from '@kith/protocol';
+import { type Bound, type Entity, type MethodName, type Params, type Push, type ErrorCode, type Result, type RequestError, entityKey, limits } from '@kith/protocol';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { type Config, configWith } from '../src/config.ts';
 import type { Answer, Caller, Core, Publication } from '../src/core/core.ts';
@@ -338,6 +338,67 @@ test('[DB32] a message that fails although nothing spoke against it takes none o
     ['three', 2],
     ['four', 3],
   ]);
+});
+
+test('[DB36] who may write is remembered until it changes, by whomever: another process, too', async () => {
+  const data = folder();
+  const host = await opened(configIn(data), 'direct');
+  const [anna, bert] = [await host.guest('Anna'), await host.guest('Bert')];
+  await host.result(anna, 'friend.request', { userId: bert.id });
+  await host.result(bert, 'friend.accept', { userId: anna.id });
+  const { conversation: pair } = await host.result(anna, 'conversation.direct', { userId: bert.id });
+  const { conversation: club } = await host.result(anna, 'conversation.create', { title: 'Club', memberIds: [bert.id] });
+  let sent = 0;
+  const say = async (who: Caller, conversationId: string) =>
+    (await host.ask(who, 'message.send', { conversationId, clientId: `client-id-${sent++}`, type: 'text', text: 'hello' })).error;
+  const beside = (sql: string): void => {
+    const file = new DatabaseSync(path.join(data, 'kith.db'), { timeout: 5_000 });
+    file.exec(sql);
+    file.close();
+  };
+  const changes: { does: string; undoes: string; of: string; then: ErrorCode }[] = [
+    { does: `update users set disabled_at = 1 where id = '${bert.id}'`, undoes: `update users set disabled_at = null where id = '${bert.id}'`, of: pair.id, then: 'not_found' },
+    {
+      does: `update members set state = 'left' where user_id = '${anna.id}'`,
+      undoes: `update members set state = 'joined' where user_id = '${anna.id}'`,
+      of: club.id,
+      then: 'not_a_member',
+    },
+    { does: `update friends set blocked = 1 where user_id = '${bert.id}'`, undoes: `update friends set blocked = 0 where user_id = '${bert.id}'`, of: pair.id, then: 'not_found' },
+  ];
+  for (const { does, undoes, of, then } of changes) {
+    expect([does, await say(anna, of), await say(anna, of)]).toEqual([does, undefined, undefined]);
+    beside(does);
+    expect([does, await say(anna, of)]).toEqual([does, then]);
+    beside(undoes);
+    expect([does, await say(anna, of)]).toEqual([does, undefined]);
+  }
+});
+
+test('[CR22] more requests of connections than are of use at once wait, are done in their order, and are busy where there is no time left', async () => {
+  const host = await opened(configIn(folder()), 'worker');
+  const anna = { ...(await host.guest('Anna')), connection: 1 };
+  const { conversation } = await host.result(anna, 'conversation.create', { title: 'Club', memberIds: [] });
+  const burst = (name: string) =>
+    Array.from({ length: 3_000 }, (_, at) => {
+      const params = { conversationId: conversation.id, clientId: `${name}-${at}`, type: 'text', text: `${at}` };
+      return host.core.handle(anna, JSON.stringify({ id: `${at}`, method: 'message.send', params })).catch((error: unknown) => error as RequestError);
+    });
+  const answers = (await Promise.all(burst('in-order'))) as Answer[];
+  const seqs = answers.map(({ text }) => (JSON.parse(text) as { result: Result<'message.send'> }).result.message.seq);
+  expect(seqs).toEqual(Array.from({ length: 3_000 }, (_, at) => seqs[0]! + at));
+
+  const hurried = burst('hurried');
+  await hurried[0];
+  await host.core.refuseWaiting();
+  const fates = (await Promise.all(hurried)).map((one) => ('text' in one ? (one.error ?? 'done') : one.code));
+  expect(fates).toContain('busy');
+  expect([...new Set(fates)].sort()).toEqual(['busy', 'done']);
+  // Of those that had not begun none is: they were most of them.
+  expect(fates.filter((fate) => fate === 'done').length).toBeLessThan(2_000);
+  // What was done is there, and nothing else.
+  const { messages } = await host.result(anna, 'message.history', { conversationId: conversation.id, limit: 1 });
+  expect(messages[0]!.seq - seqs.at(-1)!).toBe(fates.filter((fate) => fate === 'done').length);
 });
 
 /** A little of everything that crosses the seam, with what differs by nature replaced by its place of first appearance. */

@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads';
 import { type Bound, type ErrorCode, RequestError } from '@kith/protocol';
 import type { Config } from '../config.ts';
 import { DatabaseError } from '../db/db.ts';
-import type { Answer, Core, Era, ExportJob, ExportPart, FileToServe, Identity, Loss, Publication, SentLink, Standing, Topic, Upload } from './core.ts';
+import type { Answer, Caller, Core, Era, ExportJob, ExportPart, FileToServe, Identity, Loss, Publication, SentLink, Standing, Topic, Upload } from './core.ts';
 import type { Fault } from './local-core.ts';
 import { type AsyncCall, type Handed, type ToGateway, type ToWorker, batched, tellReadEvery } from './worker-port.ts';
 
@@ -33,7 +33,9 @@ export async function openWorkerCore(config: Config, heard: Heard): Promise<Core
 class WorkerCore implements Core {
   readonly opened: Promise<void>;
   readonly #worker: Worker;
-  readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();
+  /** Of those connections that have asked something. */
+  readonly #callers = new Map<number, Caller>();
   readonly #send: (message: ToWorker) => void;
   #next = 1;
   #closing = false;
@@ -91,14 +93,29 @@ class WorkerCore implements Core {
   }
 
   #call<T>(call: AsyncCall, ...args: unknown[]): Promise<T> {
-    const id = this.#next++;
-    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
-    this.#waiting.set(id, { resolve, reject });
-    this.#send({ call, id, args });
-    return promise as Promise<T>;
+    return this.#ask((id) => ({ call, id, args }));
   }
 
-  handle: Core['handle'] = (caller, frame) => this.#call<Answer>('handle', caller, frame);
+  #ask<T>(message: (id: number) => ToWorker): Promise<T> {
+    const id = this.#next++;
+    const waiting = Promise.withResolvers<unknown>();
+    this.#waiting.set(id, waiting);
+    this.#send(message(id));
+    return waiting.promise as Promise<T>;
+  }
+
+  handle: Core['handle'] = (caller, frame) => {
+    const { connection } = caller;
+    if (connection === undefined) return this.#call<Answer>('handle', caller, frame);
+    if (this.#callers.get(connection) !== caller) {
+      this.#callers.set(connection, caller);
+      this.#send({ of: connection, caller });
+    }
+    return this.#ask((id) => ({ id, of: connection, frame }));
+  };
+  gone: Core['gone'] = (connection) => {
+    if (this.#callers.delete(connection)) this.#send({ of: connection, caller: undefined });
+  };
   authenticate: Core['authenticate'] = (token) => this.#call<Identity | undefined>('authenticate', token);
   topics: Core['topics'] = (who) => this.#call<Topic[] | undefined>('topics', who);
   watchable: Core['watchable'] = (who, topics) => this.#call<Topic[]>('watchable', who, topics);

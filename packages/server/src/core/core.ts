@@ -13,6 +13,9 @@ export interface Core {
    */
   handle(caller: Caller, frame: string): Promise<Answer>;
 
+  /** Nothing more is asked on this connection. */
+  gone(connection: number): void;
+
   /** Whose token is this? `undefined`: nobody's, or no longer. */
   authenticate(token: string): Promise<Identity | undefined>;
 

@@ -179,6 +179,9 @@ class LocalCore implements Core {
     return this.#track(this.#handle(caller, frame));
   }
 
+  /** What it has asked before may be under way. */
+  gone(): void {}
+
   async #handle(caller: Caller, frame: string): Promise<Answer> {
     let id = '';
     let method = '';

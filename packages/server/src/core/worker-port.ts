@@ -1,5 +1,5 @@
 import { type Bound, type ErrorCode, limits } from '@kith/protocol';
-import type { Answer, Identity, Publication, SentLink } from './core.ts';
+import type { Answer, Caller, Identity, Publication, SentLink } from './core.ts';
 
 // What crosses between the gateway's thread and the core's. What one turn of either loop has to say goes over in one
 // message; replies and publications share one queue, so that their order survives the crossing.
@@ -40,7 +40,20 @@ export type AsyncCall =
   | 'close';
 type Told = 'connected' | 'disconnected';
 
-export type ToWorker = { call: AsyncCall; id: number; args: unknown[] } | { tell: Told; who: Identity } | { read: number };
+/** A request, and of which connection: who that is was said before. */
+export interface Asked {
+  id: number;
+  of: number;
+  frame: string;
+}
+
+export type ToWorker =
+  | Asked
+  | { call: AsyncCall; id: number; args: unknown[] }
+  | { tell: Told; who: Identity }
+  /** Who asks on a connection, from here on; nobody: it is gone. */
+  | { of: number; caller: Caller | undefined }
+  | { read: number };
 export type ToGateway =
   | { opened: true }
   | { refused: string }

@@ -34,6 +34,9 @@ export interface Database {
    */
   scrub(): Promise<boolean>;
 
+  /** More writes wait than share a commit: what is asked for now gains nothing by it. Comes to pass when there are fewer. undefined: there are. */
+  readonly crowded?: Promise<void> | undefined;
+
   /** Only where it may be another server from one connection to the next. */
   readonly primary?: Primary;
 

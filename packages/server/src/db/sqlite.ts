@@ -14,6 +14,8 @@ import { Writes, directly, kyselyOn } from './sqlite-statements.ts';
 /** Writes that share one fsync, at most; and the milliseconds after which a batch is closed. */
 const batchSize = 2_048;
 const batchMs = 5;
+/** Writes that wait, above which more of them are not of use. */
+const crowd = 512;
 const longestBatchMs = 40;
 /** Reads that share one view, and the milliseconds after which the others of this thread have their turn. */
 const readsAtOnce = 64;
@@ -237,6 +239,7 @@ class SqliteDatabase implements Database {
   readonly #spell = new Spell();
   /** What is committed is on its way to the disk. Comes to pass when it is there, or nobody knows. */
   #syncing: Promise<void> | undefined;
+  #uncrowded: PromiseWithResolvers<void> | undefined;
   /** Told when something is asked to be written. */
   #onWrite: (() => void) | undefined;
   /** Milliseconds that the last sync took. */
@@ -285,6 +288,11 @@ class SqliteDatabase implements Database {
     this.#scrubs.push(waiting);
     this.#writing ??= this.#runWrites();
     return waiting.promise;
+  }
+
+  get crowded(): Promise<void> | undefined {
+    if (this.#writes.length < crowd) return undefined;
+    return (this.#uncrowded ??= Promise.withResolvers()).promise;
   }
 
   refuseWaiting(): void {
@@ -345,6 +353,10 @@ class SqliteDatabase implements Database {
       this.#checkpoints.look();
       if (this.#writes.length > 0) await this.#batch(this.#writer);
       this.#taken = 0;
+      if (this.#writes.length < crowd) {
+        this.#uncrowded?.resolve();
+        this.#uncrowded = undefined;
+      }
     } while (this.#writes.length + this.#scrubs.length > 0);
     // In the same step as the last look at the queue: a write that comes after it starts a new run.
     this.#writing = undefined;

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { type CloseName, type ErrorBody, type ErrorCode, RequestError, type Reply, closeCodes, decodeParams, decodeRequest, limits, userStream } from '@kith/protocol';
-import type { Answer, Core, Effect, Identity, Topic } from '../core/core.ts';
+import type { Answer, Caller, Core, Effect, Identity, Topic } from '../core/core.ts';
 import type { Log } from '../log.ts';
 import type { LimitName, Metrics } from '../metrics.ts';
 import type { Clock } from './clock.ts';
@@ -122,6 +122,8 @@ export class Connection implements Follower, Listener, Owner {
   #stale = false;
   /** What the peer calls its device. */
   #device: string | undefined;
+  /** As whom it asks, once it has. */
+  #asker: Caller | undefined;
 
   /** @param spread  0 to 1: where within the tenths around `limits.connectionMs` this one ends. */
   constructor(ws: Line, socket: Duplex, peer: Peer, around: Around, spread: number) {
@@ -311,6 +313,11 @@ export class Connection implements Follower, Listener, Owner {
     this.#takeUp();
   }
 
+  /** The same object as long as it is the same: what knows it already does not have to be told again. */
+  #caller(identity: Identity): Caller {
+    return (this.#asker ??= { identity, connection: this.#number, ip: this.ip, origin: this.#origin, device: this.#device });
+  }
+
   get #counts(): ConnectionRates {
     return (this.#rates ??= new ConnectionRates());
   }
@@ -357,7 +364,7 @@ export class Connection implements Follower, Listener, Owner {
     let reply: Frame;
     let answer: Answer | undefined;
     try {
-      answer = await core.handle({ identity, connection: this.#number, ip: this.ip, origin: this.#origin, device: this.#device }, text);
+      answer = await core.handle(this.#caller(identity), text);
       metrics.answered('ws', answer.error ?? 'ok', answer.limit);
       reply = buildFrame(answer.text);
     } catch (error) {
@@ -448,7 +455,7 @@ export class Connection implements Follower, Listener, Owner {
       if (this.#isGone) return;
       if (!topics) return this.#refuse(id, 'unauthenticated', 'sessionEnded');
       await hub.settle(this, topics);
-      const answer = await core.handle({ identity, connection: this.#number, ip: this.ip, origin: this.#origin, device: this.#device }, text);
+      const answer = await core.handle(this.#caller(identity), text);
       if (this.#isGone) return;
       metrics.answered('ws', answer.error ?? 'ok', answer.limit);
       metrics.answerSeconds.observe((this.#around.clock.now() - began) / 1_000);
@@ -506,6 +513,7 @@ export class Connection implements Follower, Listener, Owner {
     this.#peer = undefined;
     this.#around.hub.remove(this);
     if (identity) this.#around.core.disconnected(identity);
+    this.#around.core.gone(this.#number);
     this.#around.onGone(this);
   }
 

@@ -51,7 +51,8 @@ export async function durable(bench: Bench, size: Size, { latency = true } = {})
   }
   const kith = sides['kith'];
   if (kith && latency) {
-    const half = median(rate['kith']!) / 2;
+    // Half of what it must reach, and not of what it reaches: that differs from run to run.
+    const half = bench.small ? median(rate['kith']!) / 2 : 7_500;
     for (let run = 0; run < bench.runs; run++) {
       for (const [name, side] of Object.entries(sides)) {
         const acks = await steady(side, half, bench.small ? 1 : 4);
@@ -83,7 +84,7 @@ export async function durable(bench: Bench, size: Size, { latency = true } = {})
       ]),
       ...ratio,
       ...(kith && latency ? names : []).map((name) => ({
-        name: `${name}: ack p99 at half the load of kith`,
+        name: `${name}: ack p99 at half the load that is asked`,
         unit: 'ms',
         values: late[name]!,
         of: name === 'kith' ? ('kith' as const) : ('floor' as const),

@@ -351,26 +351,26 @@ test('[DB36] who may write is remembered until it changes, by whomever: another 
   let sent = 0;
   const say = async (who: Caller, conversationId: string) =>
     (await host.ask(who, 'message.send', { conversationId, clientId: `client-id-${sent++}`, type: 'text', text: 'hello' })).error;
-  const beside = (sql: string): void => {
+  const elsewhere = (sql: string): void => {
     const file = new DatabaseSync(path.join(data, 'kith.db'), { timeout: 5_000 });
     file.exec(sql);
     file.close();
   };
-  const changes: { does: string; undoes: string; of: string; then: ErrorCode }[] = [
-    { does: `update users set disabled_at = 1 where id = '${bert.id}'`, undoes: `update users set disabled_at = null where id = '${bert.id}'`, of: pair.id, then: 'not_found' },
+  const changes: { does: string; undoes: string; of: string; after: ErrorCode }[] = [
+    { does: `update users set disabled_at = 1 where id = '${bert.id}'`, undoes: `update users set disabled_at = null where id = '${bert.id}'`, of: pair.id, after: 'not_found' },
     {
       does: `update members set state = 'left' where user_id = '${anna.id}'`,
       undoes: `update members set state = 'joined' where user_id = '${anna.id}'`,
       of: club.id,
-      then: 'not_a_member',
+      after: 'not_a_member',
     },
-    { does: `update friends set blocked = 1 where user_id = '${bert.id}'`, undoes: `update friends set blocked = 0 where user_id = '${bert.id}'`, of: pair.id, then: 'not_found' },
+    { does: `update friends set blocked = 1 where user_id = '${bert.id}'`, undoes: `update friends set blocked = 0 where user_id = '${bert.id}'`, of: pair.id, after: 'not_found' },
   ];
-  for (const { does, undoes, of, then } of changes) {
+  for (const { does, undoes, of, after } of changes) {
     expect([does, await say(anna, of), await say(anna, of)]).toEqual([does, undefined, undefined]);
-    beside(does);
-    expect([does, await say(anna, of)]).toEqual([does, then]);
-    beside(undoes);
+    elsewhere(does);
+    expect([does, await say(anna, of)]).toEqual([does, after]);
+    elsewhere(undoes);
     expect([does, await say(anna, of)]).toEqual([does, undefined]);
   }
 });

@@ -15,7 +15,7 @@ import { Writes, directly, kyselyOn } from './sqlite-statements.ts';
 const batchSize = 2_048;
 const batchMs = 5;
 /** Writes that wait, above which more of them are not of use. */
-const crowd = 512;
+const crowd = 1_024;
 const longestBatchMs = 40;
 /** Reads that share one view, and the milliseconds after which the others of this thread have their turn. */
 const readsAtOnce = 64;

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { type FileRef, type Message, type StreamId, conversationStream, firstLink } from '@kith/protocol';
 import type { ExpressionBuilder } from 'kysely';
 import type { Place } from '../db/db.ts';
@@ -94,7 +94,4 @@ export async function appendLine(c: Commit, conversationId: string, senderId: st
 
 /** What was first sent under a client id. */
 export const sentHash = (type: string, text: string, fileId?: string): string =>
-  createHash('sha256')
-    .update(fileId === undefined ? `${type}\n${text}` : `${type} ${fileId}\n${text}`)
-    .digest('base64url')
-    .slice(0, 22);
+  hash('sha256', fileId === undefined ? `${type}\n${text}` : `${type} ${fileId}\n${text}`, 'base64url').slice(0, 22);

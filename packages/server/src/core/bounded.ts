@@ -19,10 +19,11 @@ export function bounded(core: Core, onLimit: (limit: Bound) => void): Core {
     if (requests >= limits.coreRequests) return busy('coreRequests');
     if (units + frame.length > limits.coreRequestUnits) return busy('coreRequestUnits');
     requests += 1;
-    units += frame.length;
+    const { length } = frame;
+    units += length;
     const answered = (): void => {
       requests -= 1;
-      units -= frame.length;
+      units -= length;
     };
     const answer = handle(caller, frame);
     answer.then(answered, answered);

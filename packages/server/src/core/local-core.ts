@@ -104,7 +104,9 @@ async function begin(options: CoreOptions): Promise<Core> {
 class LocalCore implements Core {
   readonly #services: Services;
   readonly #onFault: (fault: Fault) => void;
-  readonly #inFlight = new Set<Promise<unknown>>();
+  #inFlight = 0;
+  /** Comes to pass when nothing is in flight any more. */
+  #idle: PromiseWithResolvers<void> | undefined;
   readonly #secrets: Secrets;
   /** Pairs with which devices may have subscribed; those of others are gone. */
   #pairs: string[];
@@ -412,17 +414,20 @@ class LocalCore implements Core {
   }
 
   #track<T>(work: Promise<T>): Promise<T> {
-    const settled = work.then(
-      () => {},
-      (error: unknown) => {
-        // Presence and the time of a session's last use are written without a request that could tell.
-        if (error instanceof CommitUnknown && error.fatal) this.#fatal(error);
-      },
-    );
-    this.#inFlight.add(settled);
-    void settled.then(() => this.#inFlight.delete(settled));
+    this.#inFlight++;
+    work.then(this.#settled, this.#failed);
     return work;
   }
+
+  readonly #settled = (): void => {
+    if (--this.#inFlight === 0) this.#idle?.resolve();
+  };
+
+  readonly #failed = (error: unknown): void => {
+    // Presence and the time of a session's last use are written without a request that could tell.
+    if (error instanceof CommitUnknown && error.fatal) this.#fatal(error);
+    this.#settled();
+  };
 
   async refuseWaiting(): Promise<void> {
     this.#services.db.refuseWaiting();
@@ -436,7 +441,7 @@ class LocalCore implements Core {
     this.#disk.close();
     // First: a test of a push may be what somebody waits for.
     await this.#services.push.close();
-    while (this.#inFlight.size > 0) await Promise.all(this.#inFlight);
+    while (this.#inFlight > 0) await (this.#idle = Promise.withResolvers()).promise;
     await this.#services.db.close();
   }
 }

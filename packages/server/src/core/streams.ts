@@ -78,7 +78,7 @@ export async function commit<T>(log: Log, streams: StreamId[] | ((q: Query) => P
   const { append, only } = options;
   for (;;) {
     const wanted = inOrder(typeof streams === 'function' ? await log.db.read(streams) : streams);
-    const parts = new Map<StreamId, Part>();
+    let told: Publication[] = [];
     let moved = false;
     let result: T;
     try {
@@ -86,7 +86,7 @@ export async function commit<T>(log: Log, streams: StreamId[] | ((q: Query) => P
         wanted,
         async (q) => {
           // Anew, because works may be run again.
-          parts.clear();
+          const parts = new Map<StreamId, Part>();
           moved = false;
           const now = log.now();
           for (const stream of wanted) parts.set(stream, await advance(q, stream, stream === append ? now : undefined));
@@ -96,29 +96,33 @@ export async function commit<T>(log: Log, streams: StreamId[] | ((q: Query) => P
           }
           const value = await work(commitOn(q, now, parts, append));
           await giveBack(q, parts);
+          told = publications(parts);
           return value;
         },
-        append && only && inValues(append, log, only, parts),
+        append && only && inValues(append, log, only, (push) => (told = [push])),
       );
     } catch (error) {
       if (moved) continue;
       if (error instanceof Unchanged) return error.result as T;
       throw error;
     }
-    log.publish(publications(parts));
+    log.publish(told);
     return result;
   }
 }
 
-function inValues<T>(stream: StreamId, { now }: Log, only: OnlyAppends<T>, parts: Map<StreamId, Part>): Append<T> {
+function inValues<T>(stream: StreamId, { now }: Log, only: OnlyAppends<T>, tell: (push: Publication) => void): Append<T> {
+  const { asks, rights, allows, message } = only;
   return {
-    ...only,
+    asks,
+    rights,
+    allows,
+    message,
     stream,
     advance: (q, count) => takeVersionsAndSeqs.statement(q, { id: stream, by: count, now: now() }),
     done(place) {
       const { entity, result } = only.done(place);
-      parts.clear();
-      parts.set(stream, { ...place, ...nothing(), entities: new Map([[entityKey(entity), entity]]) });
+      tell(push(stream, place, [entity]));
       return result;
     },
   };
@@ -127,7 +131,7 @@ function inValues<T>(stream: StreamId, { now }: Log, only: OnlyAppends<T>, parts
 /** What a part of a commit says at first. */
 const nothing = (): Omit<Part, keyof Place> => ({ entities: new Map(), follow: [], unfollow: [], doubt: [] });
 
-const inOrder = (streams: StreamId[]): StreamId[] => [...new Set(streams)].sort();
+const inOrder = (streams: StreamId[]): StreamId[] => (streams.length === 1 ? streams : [...new Set(streams)].sort());
 const same = (a: StreamId[], b: StreamId[]): boolean => a.length === b.length && a.every((stream, at) => stream === b[at]);
 
 const takeVersion = prepare((q, { id }: { id: string }) =>
@@ -214,21 +218,18 @@ function publications(parts: Map<StreamId, Part>): Publication[] {
   return [...own, ...others].flatMap(([topic, part]) => publication(topic, part));
 }
 
-function publication(topic: StreamId, { version, seq, entities, follow, unfollow, doubt, end, silent }: Part): Publication[] {
+const push = (topic: StreamId, { version, seq }: Pick<Place, 'version' | 'seq'>, entities: Entity[]) => ({
+  kind: 'push' as const,
+  topic,
+  version,
+  ...(seq > 0 && { seq }),
+  frame: JSON.stringify({ stream: topic, version, entities }),
+});
+
+function publication(topic: StreamId, part: Part): Publication[] {
+  const { entities, follow, unfollow, doubt, end, silent } = part;
   const control = { ...(follow.length > 0 && { follow }), ...(unfollow.length > 0 && { unfollow }) };
-  if (!silent)
-    return [
-      {
-        kind: 'push',
-        topic,
-        version,
-        ...(seq > 0 && { seq }),
-        frame: JSON.stringify({ stream: topic, version, entities: [...entities.values()] }),
-        ...control,
-        ...(doubt.length > 0 && { doubt }),
-        ...(end && { end }),
-      },
-    ];
+  if (!silent) return [{ ...push(topic, part, [...entities.values()]), ...control, ...(doubt.length > 0 && { doubt }), ...(end && { end }) }];
   return follow.length + unfollow.length > 0 ? [{ kind: 'control', topic, ...control }] : [];
 }
 

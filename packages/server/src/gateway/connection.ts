@@ -351,25 +351,26 @@ export class Connection implements Follower, Listener, Owner {
       if (this.#asked!.length === 1) this.#asked = undefined;
       else this.#asked!.shift();
       this.#askedUnits -= next.text.length;
-      void this.#answer(next);
+      this.#ask(next);
     }
   }
 
-  /** Hands a request to the core and writes the reply. */
-  async #answer({ id, text, large }: Asked): Promise<void> {
+  /** Hands a request to the core. Of what waits for its reply no more is kept than that takes: there may be thousands of them. */
+  #ask({ id, text, large }: Asked): void {
     const { core, clock, metrics } = this.#around;
-    const identity = this.#identity!;
     const began = clock.now();
     if (large) this.#large++;
-    let reply: Frame;
-    let answer: Answer | undefined;
-    try {
-      answer = await core.handle(this.#caller(identity), text);
-      metrics.answered('ws', answer.error ?? 'ok', answer.limit);
-      reply = buildFrame(answer.text);
-    } catch (error) {
-      reply = buildFrame(JSON.stringify({ id, error: this.#ourFault(error) } satisfies Reply));
-    }
+    core.handle(this.#caller(this.#identity!), text).then(
+      (answer) => {
+        metrics.answered('ws', answer.error ?? 'ok', answer.limit);
+        this.#answer(buildFrame(answer.text), { began, large, answer });
+      },
+      (error: unknown) => this.#answer(buildFrame(JSON.stringify({ id, error: this.#ourFault(error) } satisfies Reply)), { began, large, answer: undefined }),
+    );
+  }
+
+  #answer(reply: Frame, { began, large, answer }: { began: number; large: boolean; answer: Answer | undefined }): void {
+    const { clock, metrics } = this.#around;
     this.#inFlight--;
     if (large) this.#large--;
     metrics.answerSeconds.observe((clock.now() - began) / 1_000);

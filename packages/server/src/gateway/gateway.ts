@@ -1,4 +1,5 @@
 import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { limits } from '@kith/protocol';
 import { WebSocketServer } from 'ws';
@@ -12,6 +13,7 @@ import type { Clock } from './clock.ts';
 import { type Around, Connection, type Peer } from './connection.ts';
 import { Hub } from './hub.ts';
 import { Line } from './line.ts';
+import { Newcomers } from './newcomers.ts';
 import { Writer } from './send-queue.ts';
 import { furthestBehind } from './shedding.ts';
 import type { Recent } from './recent.ts';
@@ -121,9 +123,14 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
     for (const slot of slots) yield* slot;
   }
 
+  const newcomers = new Newcomers();
+  const onConnection = (socket: Socket): void => newcomers.come(socket);
+  const onRequest = ({ socket }: IncomingMessage): void => newcomers.heard(socket);
+
   // ── The handshake ─────────────────────────────────────────────────────────────────────────────────────────────────
 
   const onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    onRequest(request);
     // From here on nobody but us listens: a reset during the handshake would otherwise end the process.
     socket.on('error', destroy);
     // Those that wait count, so that they cannot be more than there may be connections.
@@ -318,6 +325,8 @@ export function openGateway({ server, core, broker, config, doorkeeper, clock, m
   beat();
   broker.onInterrupted(onInterrupted);
   server.on('upgrade', onUpgrade);
+  server.on('connection', onConnection);
+  server.on('request', onRequest);
 
   const close = (): void => {
     draining = true;

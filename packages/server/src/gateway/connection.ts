@@ -456,7 +456,8 @@ export class Connection implements Follower, Listener, Owner {
       if (this.#isGone) return;
       if (!topics) return this.#refuse(id, 'unauthenticated', 'sessionEnded');
       await hub.settle(this, topics);
-      const answer = await core.handle(this.#caller(identity), text);
+      // Most say nothing more for a long time: the core need not know them by their connection before they do.
+      const answer = await core.handle({ identity, ip: this.ip, origin: this.#origin, device: this.#device }, text);
       if (this.#isGone) return;
       metrics.answered('ws', answer.error ?? 'ok', answer.limit);
       metrics.answerSeconds.observe((this.#around.clock.now() - began) / 1_000);

@@ -11,9 +11,9 @@ const request = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n';
 async function listen(newcomers: Newcomers): Promise<{ server: Server; port: number; turns: number[] }> {
   const turns: number[] = [];
   let turn = 0;
-  let on = true;
+  const over = new AbortController();
   const count = async (): Promise<void> => {
-    for (; on; turn++) await loopTurn();
+    for (; !over.signal.aborted; turn++) await loopTurn();
   };
   const server = createServer((_, response) => response.end('heard'));
   server.on('connection', (socket) => newcomers.come(socket));
@@ -25,7 +25,7 @@ async function listen(newcomers: Newcomers): Promise<{ server: Server; port: num
   await once(server, 'listening');
   void count();
   onTestFinished(async () => {
-    on = false;
+    over.abort();
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   });

@@ -475,6 +475,38 @@ describe('SQLite, a directory', () => {
     for (let turn = 0; log() > 64 * 1_048_576; turn += 1) await db.write([], (q) => put(q, `after ${turn}`));
   });
 
+  test('[DB37] after a sync that failed nobody hears of what was on its way to the disk, neither who writes nor who reads', { timeout: 60_000 }, async () => {
+    const dir = folder();
+    const child = runScript(
+      `import fs from 'node:fs';
+      import { openSqlite } from ${from('../src/db/sqlite.ts')};
+      const db = await openSqlite(${JSON.stringify(dir)});
+      const fate = (work) => work.then((value) => value ?? 'done', (error) => error.name + ' ' + error.fatal);
+      const write = (id) => fate(db.write([id], (q) => q.insertInto('streams').values({ id, version: 1 }).execute().then(() => undefined)));
+      const read = () => fate(db.read((q) => q.selectFrom('streams').select('id').execute()).then((rows) => rows.length));
+      const before = [await write('first'), await read()];
+      fs.fdatasyncSync = () => { throw new Error('the disk is gone'); };
+      const after = await Promise.all([write('second'), read(), read()]);
+      const later = [await write('third'), await read(), await fate(db.scrub())];
+      console.log(JSON.stringify({ before, after, later }));
+      process.exit();`,
+    );
+    onTestFinished(() => child.kill());
+    const { before, after, later } = JSON.parse(await child.line()) as { before: unknown[]; after: unknown[]; later: unknown[] };
+    const unknown = 'CommitUnknown true';
+    expect(before).toEqual(['done', expect.any(Number)]);
+    // Who read beside it may have looked before anything was committed.
+    const mayHaveSeen = expect.toSatisfy((one) => one === unknown || one === before[1]) as unknown;
+    expect(after).toEqual([unknown, mayHaveSeen, mayHaveSeen]);
+    expect(later).toEqual([unknown, unknown, unknown]);
+    await child.ended;
+    // Unknown is unknown: the second is there or not, what came after it is not.
+    const db = await open(dir);
+    const there = await db.read((q) => allIds(q));
+    expect(there).toContain('first');
+    expect(there).not.toContain('third');
+  });
+
   test.skipIf(windows)('[DB28] after a commit that ended in an error nobody is told anything but that, and nothing more is written', { timeout: 60_000 }, async () => {
     const dir = folder();
     // No file may grow beyond this many blocks: the write of the commit fails, and not for want of room.

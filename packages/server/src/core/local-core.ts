@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type ErrorBody, type MethodName, RequestError, type StreamId, decodeParams, decodeRequest, isMethod, methods } from '@kith/protocol';
 import { type Config, shownSettings } from '../config.ts';
-import { CommitUnknown, DataMoved, type Database, DatabaseError } from '../db/db.ts';
+import { CommitUnknown, type Database, DatabaseError } from '../db/db.ts';
 import { authenticate, setupCode, topics } from '../features/auth.ts';
 import { handlers } from '../features/index.ts';
 import { watchable } from '../features/presence.ts';
@@ -409,7 +409,7 @@ class LocalCore implements Core {
     try {
       await this.#services.db.write([], async () => {});
     } catch (error) {
-      if (error instanceof DataMoved) this.#fatal(error);
+      if (error instanceof CommitUnknown && error.fatal) this.#fatal(error);
     }
   }
 

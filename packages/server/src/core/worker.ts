@@ -22,8 +22,10 @@ interface Request {
 class Queue {
   readonly #db: Database;
   readonly #take: (request: Request) => void;
-  #waiting: Request[] = [];
-  #next = 0;
+  /** Those that come, and before them, in the order from last to first, those that are next: what is taken up is kept no longer. */
+  #coming: Request[] = [];
+  #next: Request[] = [];
+  #runs = false;
 
   constructor(db: Database, take: (request: Request) => void) {
     this.#db = db;
@@ -31,23 +33,27 @@ class Queue {
   }
 
   add(request: Request): void {
-    if (this.#waiting.length === 0 && !this.#db.crowded) return this.#take(request);
-    if (this.#waiting.push(request) === 1) void this.#run();
+    if (!this.#runs && !this.#db.crowded) return this.#take(request);
+    this.#coming.push(request);
+    if (!this.#runs) void this.#run();
   }
 
   /** @returns those that were not taken up, and are not going to be */
   clear(): Request[] {
-    return this.#waiting.splice(this.#next);
+    return [...this.#next.splice(0).reverse(), ...this.#coming.splice(0)];
   }
 
   async #run(): Promise<void> {
-    while (this.#next < this.#waiting.length) {
+    this.#runs = true;
+    for (;;) {
       const room = this.#db.crowded;
       if (room) await room;
-      if (this.#next < this.#waiting.length) this.#take(this.#waiting[this.#next++]!);
+      if (this.#next.length === 0) [this.#next, this.#coming] = [this.#coming.reverse(), this.#next];
+      const request = this.#next.pop();
+      if (!request) break;
+      this.#take(request);
     }
-    this.#waiting = [];
-    this.#next = 0;
+    this.#runs = false;
   }
 }
 
@@ -100,6 +106,9 @@ async function serve(config: Config): Promise<void> {
       else if ('of' in message) {
         if (message.caller) callers.set(message.of, message.caller);
         else callers.delete(message.of);
+      } else if (message.call === 'handle') {
+        const [caller, frame] = message.args as Parameters<Core['handle']>;
+        asked.add({ id: message.id, frame, caller });
       } else {
         if (message.call === 'refuseWaiting') for (const { id } of asked.clear()) void answer(id, Promise.reject(busy()));
         const answered = answer(message.id, (core[message.call] as (...args: unknown[]) => Promise<unknown>)(...message.args));

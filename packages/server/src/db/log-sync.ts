@@ -42,12 +42,25 @@ export class LogSync {
       if (failed === undefined) this.#waiting?.resolve();
       else this.#waiting?.reject(new Error(failed));
     });
-    // The next one is another.
-    helper.on('error', () => {
+    let began = false;
+    helper.once('online', () => (began = true));
+    // The next one is another. What one did that had begun, nobody knows: the system tells of what it could not write once.
+    helper.on('error', (error: Error) => {
       this.#helper = undefined;
-      this.#waiting?.resolve(Promise.try(() => this.now()));
+      if (began) this.#waiting?.reject(error);
+      else this.#instead();
     });
     return helper;
+  }
+
+  /** There is no other thread to be had. */
+  #instead(): void {
+    try {
+      this.now();
+      this.#waiting?.resolve();
+    } catch (error) {
+      this.#waiting?.reject(error);
+    }
   }
 
   /** Once nothing is under way. */

@@ -52,7 +52,7 @@ export class Appends {
   /**
    * In a transaction that writes.
    *
-   * @returns undefined: it does not go through, and nothing was written
+   * @returns undefined: it does not go through, and nothing was written, but that the clock of its conversation may have moved on
    * @throws what no message does: then the transaction has half of one in it
    */
   run(append: Append<unknown>): Place | undefined {

@@ -222,6 +222,8 @@ class SqliteDatabase implements Database {
   readonly #savepoint: StatementSync;
   readonly #release: StatementSync;
   readonly #commit: StatementSync;
+  readonly #changes: StatementSync;
+  #seenChanges = -1;
   readonly #foreign: Foreign;
   readonly #names: Names;
   readonly #room: Room;
@@ -248,6 +250,8 @@ class SqliteDatabase implements Database {
   /** Under way, or given up. */
   #look: Look | undefined;
   #broken: CommitUnknown | undefined;
+  /** Something is committed of which nobody knows whether the disk has it: nothing that could have seen it is told, and none of it is copied into the file. */
+  #doubted: CommitUnknown | undefined;
   #closed = false;
 
   constructor(file: string, lock: DatabaseSync, writer: Held, reader: Held, { noteClosed, writes, log, checkpoints, look, room }: Around) {
@@ -260,6 +264,8 @@ class SqliteDatabase implements Database {
     this.#savepoint = writer.file.prepare('savepoint job');
     this.#release = writer.file.prepare('release job');
     this.#commit = writer.file.prepare('commit');
+    // Where nothing was written there is nothing to sync: an idle server leaves the disk alone.
+    this.#changes = writer.file.prepare('select total_changes() as changes');
     this.#foreign = new Foreign(writer.file);
     this.#names = new Names(file);
     this.#appends = new Appends(writer.file, writer.q, writer.direct, writes);
@@ -331,12 +337,15 @@ class SqliteDatabase implements Database {
         for (const job of jobs) job.outcome = await outcomeOf(job.work(q));
       } catch (error) {
         for (const job of jobs) job.outcome ??= { error };
-      } finally {
+      }
+      try {
         if (file.isTransaction) rollback.run();
+      } catch (error) {
+        for (const job of jobs) job.outcome = { error };
       }
       // What is not on the disk yet may have been seen, and nobody may hear of what can still be lost.
-      if (this.#syncing) void this.#syncing.then(() => this.#settle(jobs, this.#broken));
-      else this.#settle(jobs);
+      if (this.#syncing) void this.#syncing.then(() => this.#settle(jobs, this.#doubted));
+      else this.#settle(jobs, this.#doubted);
       // So far nothing but promises ran: what others ask of this thread must not wait until nobody reads any more.
       if (this.#spell.ms() > turnMs) await nextTurn();
     }
@@ -349,8 +358,9 @@ class SqliteDatabase implements Database {
       await nextTurn();
       const room = this.#room();
       if (room) await room;
+      if (this.#doubted) for (const { reject } of this.#scrubs.splice(0)) reject(this.#doubted);
       if (this.#scrubs.length > 0) this.#emptyLog();
-      this.#checkpoints.look();
+      if (!this.#doubted) this.#checkpoints.look();
       if (this.#writes.length > 0) await this.#batch(this.#writer);
       this.#taken = 0;
       if (this.#writes.length < crowd) {
@@ -403,6 +413,9 @@ class SqliteDatabase implements Database {
       else this.#doubt(error, taken);
       return;
     }
+    const { changes } = this.#changes.get() as { changes: number };
+    if (changes === this.#seenChanges) return this.#settle(taken);
+    this.#seenChanges = changes;
     this.#sync(taken);
   }
 
@@ -442,10 +455,9 @@ class SqliteDatabase implements Database {
       this.#settle(taken);
     };
     if (taken.length > 1 || this.#writes.length > 0) {
-      this.#syncing = this.#log
-        .beside()
+      this.#syncing = Promise.try(() => this.#log.beside())
         .then(synced)
-        .catch((error: unknown) => this.#doubt(error, taken))
+        .catch((error: unknown) => this.#notSynced(error, taken))
         .then(() => (this.#syncing = undefined));
       return;
     }
@@ -453,14 +465,19 @@ class SqliteDatabase implements Database {
       this.#log.now();
       synced();
     } catch (error) {
-      this.#doubt(error, taken);
+      this.#notSynced(error, taken);
     }
   }
 
-  /** After a failed fsync the kernel may have dropped the pages: asking again would prove nothing. */
   #doubt(error: unknown, taken: Job[]): void {
     this.#broken = new CommitUnknown(error, true);
     for (const job of taken) job.reject(this.#broken);
+  }
+
+  /** The kernel may have dropped the pages: asking again would prove nothing. */
+  #notSynced(error: unknown, taken: Job[]): void {
+    this.#doubt(error, taken);
+    this.#doubted = this.#broken;
   }
 
   /** In the order taken, so that replies and pushes keep the order of the commits. */

@@ -104,7 +104,7 @@ export const planted: Mutation[] = [
   {
     mistake: 'a seq that is used twice',
     changes: [
-      { file: 'db/migrations/0001_init.ts', from: `    .addUniqueConstraint('messages_seq', ['conversation_id', 'seq'])\n`, to: '' },
+      { file: 'db/migrations/0024_messages.ts', from: 'constraint messages_seq unique (conversation_id, seq), ', to: '' },
       { file: 'core/streams.ts', from: `seq: eb('seq', '+', by)`, to: `seq: eb.case().when('version', '=', 20).then(eb.ref('seq')).else(eb('seq', '+', by)).end()` },
     ],
     check: { nemesis: 'none' },

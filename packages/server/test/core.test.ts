@@ -388,17 +388,13 @@ test('[CR22] more requests of connections than are of use at once wait, are done
   const seqs = answers.map(({ text }) => (JSON.parse(text) as { result: Result<'message.send'> }).result.message.seq);
   expect(seqs).toEqual(Array.from({ length: 3_000 }, (_, at) => seqs[0]! + at));
 
+  // All of it arrives in one piece, so none of them can have begun.
   const hurried = burst('hurried');
-  await hurried[0];
   await host.core.refuseWaiting();
   const fates = (await Promise.all(hurried)).map((one) => ('text' in one ? (one.error ?? 'done') : one.code));
-  expect(fates).toContain('busy');
-  expect([...new Set(fates)].sort()).toEqual(['busy', 'done']);
-  // Of those that had not begun none is: they were most of them.
-  expect(fates.filter((fate) => fate === 'done').length).toBeLessThan(2_000);
-  // What was done is there, and nothing else.
+  expect([...new Set(fates)]).toEqual(['busy']);
   const { messages } = await host.result(anna, 'message.history', { conversationId: conversation.id, limit: 1 });
-  expect(messages[0]!.seq - seqs.at(-1)!).toBe(fates.filter((fate) => fate === 'done').length);
+  expect(messages[0]!.seq).toBe(seqs.at(-1));
 });
 
 /** A little of everything that crosses the seam, with what differs by nature replaced by its place of first appearance. */

@@ -1,6 +1,6 @@
 import { RequestError } from '@kith/protocol';
 import type { Config } from '../config.ts';
-import type { Append, Query } from '../db/db.ts';
+import type { Query, Rights } from '../db/db.ts';
 import { prepare } from '../db/prepare.ts';
 import type { ConversationsTable, FriendsTable, MembersTable, UsersTable } from '../db/schema.ts';
 
@@ -163,7 +163,7 @@ function requireWriterBy(row: Writer | undefined, userId: string): Membership {
 }
 
 /** The same for a work that is said in values. In announcements it takes a look at the person too: there it is never said so. */
-export const writerRights = (conversationId: string, userId: string): Pick<Append<unknown>, 'asks' | 'rights' | 'allows'> => ({
+export const writerRights = (conversationId: string, userId: string): Rights => ({
   asks: `${conversationId} ${userId}`,
   rights: (q) => findMembershipAndPeer.statement(q, { conversationId, userId }),
   allows(rows) {

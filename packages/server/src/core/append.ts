@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { type FileRef, type Message, type StreamId, conversationStream, firstLink } from '@kith/protocol';
 import type { ExpressionBuilder } from 'kysely';
-import type { Place } from '../db/db.ts';
+import type { Place, Rights } from '../db/db.ts';
 import { prepare } from '../db/prepare.ts';
 import type { MessagesTable, Schema } from '../db/schema.ts';
 import { newId } from './context.ts';
@@ -50,7 +50,7 @@ export async function append(c: Commit, draft: Draft): Promise<Message | undefin
 }
 
 /** A commit that appends a message and does nothing else, in values. */
-export function onlyAppends(draft: Draft, rights: Pick<OnlyAppends<unknown>, 'asks' | 'rights' | 'allows'>): OnlyAppends<{ message: Message }> {
+export function onlyAppends(draft: Draft, rights: Rights): OnlyAppends<{ message: Message }> {
   let row: Omit<MessagesTable, keyof Place>;
   return {
     ...rights,

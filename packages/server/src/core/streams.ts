@@ -1,5 +1,5 @@
 import { type CloseName, type Entity, RequestError, type StreamId, entityKey } from '@kith/protocol';
-import type { Append, Database, Place, Query } from '../db/db.ts';
+import type { Append, Database, Place, Query, Rights } from '../db/db.ts';
 import { prepare } from '../db/prepare.ts';
 import type { Publication, Topic } from './core.ts';
 
@@ -43,7 +43,7 @@ export class Unchanged<T> extends Error {
 }
 
 /** A commit that does nothing but append one message, said in values for engines that do it so: it is a version and a push like any other. */
-export interface OnlyAppends<T> extends Pick<Append<T>, 'message' | 'asks' | 'rights' | 'allows'> {
+export interface OnlyAppends<T> extends Pick<Append<T>, 'message'>, Rights {
   done(place: Place): { entity: Entity; result: T };
 }
 

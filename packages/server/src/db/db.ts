@@ -79,6 +79,9 @@ export interface Append<T> {
   done: (place: Place) => T;
 }
 
+/** The part of it that says who may. */
+export type Rights = Pick<Append<unknown>, 'asks' | 'rights' | 'allows'>;
+
 /** For an engine whose answers somebody has to take away: what it waits for before it goes on. undefined: there is room for more. */
 export type Room = () => Promise<void> | undefined;
 

@@ -8,8 +8,11 @@ const preparedStatements = 500;
 
 type Row = Record<string, SQLOutputValue>;
 
-/** How often a connection has written to some tables: whoever remembers what stood there knows by it that it may not be so any more. */
+/** How often a connection has written, and to some tables: whoever remembers what stood there knows by it that it may not be so any more. */
 export class Writes {
+  /** To any table. */
+  all = 0;
+  /** To these. */
   count = 0;
   readonly #mentions: RegExp;
 
@@ -17,13 +20,14 @@ export class Writes {
     this.#mentions = new RegExp(`\\b(${tables.join('|')})\\b`, 'i');
   }
 
-  /** May this statement write there? One that only reads another table by that name counts, too: it is once too often at most. */
-  counts(sql: string): boolean {
-    return !/^\s*select\b/i.test(sql) && this.#mentions.test(sql);
-  }
-
-  add(): void {
-    this.count++;
+  /** @returns what to call when the statement is run; undefined: it cannot write. One that only reads counts here and there, too: it is once too often at most. */
+  counter(sql: string): (() => void) | undefined {
+    if (/^\s*select\b/i.test(sql)) return undefined;
+    const mentions = this.#mentions.test(sql) ? 1 : 0;
+    return () => {
+      this.all++;
+      this.count += mentions;
+    };
   }
 }
 
@@ -33,14 +37,13 @@ export class Writes {
  */
 class Rows {
   readonly #statement: StatementSync;
-  /** Where what it does is counted. */
-  readonly #writes: Writes | undefined;
+  readonly #runs: (() => void) | undefined;
   #names: string[] = [];
   #template: Row = {};
 
   constructor(db: DatabaseSync, sql: string, writes: Writes | undefined) {
     const statement = (this.#statement = db.prepare(sql));
-    this.#writes = writes?.counts(sql) ? writes : undefined;
+    this.#runs = writes?.counter(sql);
     statement.setReturnArrays(true);
     this.#learn();
   }
@@ -51,24 +54,24 @@ class Rows {
   }
 
   first(parameters: readonly unknown[]): Row | undefined {
-    this.#writes?.add();
+    this.#runs?.();
     const values = this.#statement.get(...(parameters as SQLInputValue[])) as SQLOutputValue[] | undefined;
     return values && this.#row(values);
   }
 
   all(parameters: readonly unknown[]): Row[] {
-    this.#writes?.add();
+    this.#runs?.();
     const rows = this.#statement.all(...(parameters as SQLInputValue[])) as unknown as SQLOutputValue[][];
     return rows.map((values) => this.#row(values));
   }
 
   *iterate(parameters: readonly unknown[]): IterableIterator<Row> {
-    this.#writes?.add();
+    this.#runs?.();
     for (const values of this.#statement.iterate(...(parameters as SQLInputValue[]))) yield this.#row(values as unknown as SQLOutputValue[]);
   }
 
   run(parameters: readonly unknown[]) {
-    this.#writes?.add();
+    this.#runs?.();
     return this.#statement.run(...(parameters as SQLInputValue[]));
   }
 

@@ -14,9 +14,9 @@ import { Writes, directly, kyselyOn } from './sqlite-statements.ts';
 /** Writes that share one fsync, at most; and the milliseconds after which a batch is closed. */
 const batchSize = 2_048;
 const batchMs = 5;
+const longestBatchMs = 40;
 /** Writes that wait, above which more of them are not of use. */
 const crowd = 1_024;
-const longestBatchMs = 40;
 /** Reads that share one view, and the milliseconds after which the others of this thread have their turn. */
 const readsAtOnce = 64;
 const turnMs = 5;
@@ -222,8 +222,9 @@ class SqliteDatabase implements Database {
   readonly #savepoint: StatementSync;
   readonly #release: StatementSync;
   readonly #commit: StatementSync;
-  readonly #changes: StatementSync;
-  #seenChanges = -1;
+  readonly #written: Writes;
+  /** Of what is written, so much was synced, or is on its way there. */
+  #synced = -1;
   readonly #foreign: Foreign;
   readonly #names: Names;
   readonly #room: Room;
@@ -264,8 +265,7 @@ class SqliteDatabase implements Database {
     this.#savepoint = writer.file.prepare('savepoint job');
     this.#release = writer.file.prepare('release job');
     this.#commit = writer.file.prepare('commit');
-    // Where nothing was written there is nothing to sync: an idle server leaves the disk alone.
-    this.#changes = writer.file.prepare('select total_changes() as changes');
+    this.#written = writes;
     this.#foreign = new Foreign(writer.file);
     this.#names = new Names(file);
     this.#appends = new Appends(writer.file, writer.q, writer.direct, writes);
@@ -413,9 +413,9 @@ class SqliteDatabase implements Database {
       else this.#doubt(error, taken);
       return;
     }
-    const { changes } = this.#changes.get() as { changes: number };
-    if (changes === this.#seenChanges) return this.#settle(taken);
-    this.#seenChanges = changes;
+    // Where nothing was written there is nothing to sync: an idle server leaves the disk alone.
+    if (this.#written.all === this.#synced) return this.#settle(taken);
+    this.#synced = this.#written.all;
     this.#sync(taken);
   }
 

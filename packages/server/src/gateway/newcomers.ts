@@ -11,8 +11,7 @@ export class Newcomers {
   readonly #atOnce: number;
   /** Those that are listened to, and since when. The one that is silent for the longest time comes first. */
   readonly #silent = new Map<Socket, number>();
-  #waiting: Socket[] = [];
-  #next = 0;
+  readonly #waiting = new Set<Socket>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(atOnce = 1_500) {
@@ -21,7 +20,7 @@ export class Newcomers {
 
   /** How many wait for their turn. */
   get size(): number {
-    return this.#waiting.length - this.#next;
+    return this.#waiting.size;
   }
 
   /** @param socket  Of an HTTP server, just connected. */
@@ -32,7 +31,7 @@ export class Newcomers {
 
   #come(socket: Socket): void {
     if (this.size === 0 && this.#silent.size >= this.#atOnce) this.#forget();
-    if (this.size > 0 || this.#silent.size >= this.#atOnce) this.#waiting.push(socket.pause());
+    if (this.size > 0 || this.#silent.size >= this.#atOnce) this.#waiting.add(socket.pause());
     else this.#silent.set(socket, performance.now());
     if (this.size > 0) this.#timer ??= setInterval(() => this.#takeTurns(), turnMs / 2);
   }
@@ -52,28 +51,20 @@ export class Newcomers {
     for (const [socket, since] of this.#silent) {
       if (since > before) break;
       this.#silent.delete(socket);
-      if (!socket.destroyed) this.#waiting.push(socket.pause());
+      if (!socket.destroyed) this.#waiting.add(socket.pause());
     }
     this.#letIn();
   }
 
   #letIn(): void {
     const now = performance.now();
-    while (this.size > 0 && this.#silent.size < this.#atOnce) {
-      const socket = this.#waiting[this.#next++]!;
+    for (const socket of this.#waiting) {
+      if (this.#silent.size >= this.#atOnce) return;
+      this.#waiting.delete(socket);
       if (socket.destroyed) continue;
       this.#silent.set(socket, now);
       socket.resume();
     }
-    if (this.size > 0) {
-      // What is over of the list goes when it is most of it.
-      if (this.#next > this.size) this.#waiting = this.#waiting.slice(this.#next);
-      else return;
-      this.#next = 0;
-      return;
-    }
-    this.#waiting = [];
-    this.#next = 0;
     clearInterval(this.#timer);
     this.#timer = undefined;
   }

@@ -350,7 +350,7 @@ describe('groups', () => {
     for (const { token } of [ada!, noor!, mei!]) await server.call('room.join', { conversationId: lobby }, token);
     const [one, silent] = await Promise.all([open(ada!), open(mei!)]);
     await Promise.all([one, silent].map(({ page }) => page.goto(`/c/${lobby}/details`)));
-    for (const each of [one, silent]) await details(each).getByText('Here now').locator('..').getByText('2').waitFor();
+    for (const each of [one, silent]) await details(each).getByText('Here now').locator('..').getByText('2', { exact: true }).waitFor();
     await details(one).getByRole('switch', { name: 'Tell me who comes and goes' }).click();
     const hers = await open(noor!);
     await one.page.getByText('Noor came in').waitFor();

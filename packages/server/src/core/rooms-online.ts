@@ -13,7 +13,7 @@ const tellEveryMs = 1_000;
 
 export const roomTopic = (conversationId: string): Topic => `online:${conversationId}`;
 
-/** What is to be told of a room. */
+/** What is to be told of a room: the last that was heard of each one, also of who was back within the second, as somebody may have asked in between. */
 interface News {
   joined: Set<string>;
   left: Set<string>;
@@ -49,13 +49,15 @@ export class RoomsOnline {
   /** A member of the room is there, if they are online at all. */
   enter(conversationId: string, userId: string): void {
     const { joined, out } = this.#of(conversationId);
-    if (!out.delete(userId)) joined.add(userId);
+    out.delete(userId);
+    joined.add(userId);
   }
 
   /** They are no longer a member. */
   exit(conversationId: string, userId: string): void {
     const { joined, out } = this.#of(conversationId);
-    if (!joined.delete(userId)) out.add(userId);
+    joined.delete(userId);
+    out.add(userId);
   }
 
   /** People came online or went offline: all rooms they are members of change, but for those who are not shown there. */
@@ -84,8 +86,8 @@ export class RoomsOnline {
     for (const { userId, online } of changes) {
       for (const { id } of rooms.get(userId) ?? []) {
         const { joined, left } = this.#of(id);
-        // Gone and back within the second is no news, but for the count.
-        if (!(online ? left : joined).delete(userId)) (online ? joined : left).add(userId);
+        (online ? left : joined).delete(userId);
+        (online ? joined : left).add(userId);
       }
     }
   }

@@ -158,6 +158,23 @@ describe.each(engines)('rooms on %s', (engine) => {
     }
   });
 
+  test('[RM2] who is gone and back at once is signalled to those who asked in between', async () => {
+    const conversationId = await room();
+    const [anna, bert] = [await place.person(), await place.person()];
+    await anna.call('room.join', { conversationId });
+    await anna.call('room.online', { conversationId });
+    await bert.call('room.join', { conversationId });
+    expect((await online(anna)).count).toBe(3);
+    await bert.client.close();
+    await expect.poll(async () => (await anna.call('room.online', { conversationId })).count).toBe(2);
+    await place.connect(bert);
+    const here = async (): Promise<SignalOf<'room.online'>> => {
+      const data = await online(anna);
+      return data.joined.some(({ id }) => id === bert.id) ? data : here();
+    };
+    expect((await here()).count).toBe(3);
+  });
+
   test('[RM2] only rooms have an online list', async () => {
     const { anna, conversationId } = await place.direct();
     await expect(anna.call('room.online', { conversationId })).rejects.toMatchObject({ code: 'forbidden' });

@@ -1,3 +1,4 @@
+import fs from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -9,7 +10,8 @@ const littlePages = 400;
 const rounds = 4;
 
 const port = parentPort!;
-const url = pathToFileURL((workerData as { path: string }).path);
+const { path, onDisk } = workerData as { path: string; onDisk: number };
+const url = pathToFileURL(path);
 // Where there is none any more, none is made.
 url.search = 'mode=rw';
 const file = new DatabaseSync(url);
@@ -27,6 +29,8 @@ port.on('message', (asked: 'copy' | 'close') => {
       const { log, checkpointed } = copy.get() as { log: number; checkpointed: number };
       left = log - checkpointed;
     }
+    // SQLite syncs the file only with the last of the log, for which the thread that writes would have to wait.
+    fs.fdatasyncSync(onDisk);
   } catch {
     // A full disk, perhaps: the log has all of it, and it is tried again.
   }

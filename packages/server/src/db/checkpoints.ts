@@ -1,3 +1,4 @@
+import fs from 'node:fs';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { Worker } from 'node:worker_threads';
 
@@ -22,6 +23,8 @@ interface Log {
  */
 export class Checkpoints {
   readonly #path: string;
+  /** The file once more, for syncs. To close any descriptor of a file lets go of all locks that the process has on it, so this one is the last to be closed. */
+  readonly #onDisk: number;
   readonly #pages: number;
   readonly #measure: StatementSync;
   readonly #copyRest: StatementSync;
@@ -31,6 +34,8 @@ export class Checkpoints {
   /** @param pages  After which to copy. */
   constructor(path: string, file: DatabaseSync, pages = pagesToCopy) {
     this.#path = path;
+    // Some systems sync only what may be written to.
+    this.#onDisk = fs.openSync(path, 'r+');
     this.#pages = pages;
     this.#measure = file.prepare('pragma wal_checkpoint(noop)');
     this.#copyRest = file.prepare('pragma wal_checkpoint(passive)');
@@ -61,7 +66,7 @@ export class Checkpoints {
 
   /** Most servers never need it: it is there from the first time on. */
   #start(): Worker {
-    const helper = new Worker(new URL('./checkpoint-worker.ts', import.meta.url), { workerData: { path: this.#path }, name: 'kith-checkpoint' });
+    const helper = new Worker(new URL('./checkpoint-worker.ts', import.meta.url), { workerData: { path: this.#path, onDisk: this.#onDisk }, name: 'kith-checkpoint' });
     helper.unref();
     helper.on('message', () => (this.#state = 'copied'));
     // The next one is another; until then SQLite helps itself.
@@ -73,7 +78,7 @@ export class Checkpoints {
   }
 
   /** Before the file is closed: its last connection puts all of the log into it, and takes it away. */
-  async close(): Promise<void> {
+  async stop(): Promise<void> {
     const helper = this.#helper;
     if (!helper) return;
     this.#helper = undefined;
@@ -81,5 +86,10 @@ export class Checkpoints {
     helper.ref();
     helper.postMessage('close');
     await ended;
+  }
+
+  /** After the file is closed. */
+  close(): void {
+    fs.closeSync(this.#onDisk);
   }
 }

@@ -507,10 +507,11 @@ class SqliteDatabase implements Database {
     // Whoever reads has asked before, and goes first.
     await this.#reading;
     await this.#look?.stop();
-    await this.#checkpoints.close();
+    await this.#checkpoints.stop();
     await this.#log.close();
     await this.#reader.close();
     await this.#writer.close();
+    this.#checkpoints.close();
     // Without the note all of it is looked at before the next start, and that is all.
     await this.#noteClosed(!this.#look && !this.#broken).catch(() => {});
     this.#lock.close();

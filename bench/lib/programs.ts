@@ -81,7 +81,7 @@ export function startKith(bench: Pick<Bench, 'profile'>, data: string, { env = {
     name: 'kith',
     ...options,
     // As scripts/run.mjs starts it, and docs/operations.md says.
-    node: ['--max-semi-space-size=4', ...node, ...(options.node ?? [])],
+    node: ['--max-semi-space-size=4', '--v8-pool-size=0', ...node, ...(options.node ?? [])],
     env: { KITH_RATE_LIMITS: 'off', KITH_LOG_LEVEL: 'warn', KITH_MAX_CONNECTIONS: '50000', ...env },
   });
 }

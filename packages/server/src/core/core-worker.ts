@@ -21,8 +21,8 @@ const youngGeneration = process.execArgv.find((flag) => flag.startsWith('--max-s
 /** @throws DatabaseError */
 export async function openWorkerCore(config: Config, heard: Heard): Promise<Core> {
   // It is small for the sake of the gateway's connections, of which there are many. Here is much that lives as long as a sync, and with as little room all of
-  // it would be moved to where old things are. A thread has what the flag says when it begins, whatever limits it is given.
-  if (youngGeneration) setFlagsFromString('--max-semi-space-size=16');
+  // it would be moved to where old things are; with twice as much each collection keeps those who wait for longer. A thread has what the flag says when it begins, whatever limits it is given.
+  if (youngGeneration) setFlagsFromString('--max-semi-space-size=8');
   const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: { config }, name: 'kith-core' });
   if (youngGeneration) worker.once('online', () => setFlagsFromString(youngGeneration));
   const core = new WorkerCore(worker, heard);

@@ -129,13 +129,14 @@ async function start({ config, unknownVariables }: CommandLine, welcome = ''): P
     log.warn('Behind a proxy, all people seem to have its address. Set KITH_TRUST_PROXY to the address of the proxy, so that limits count people.');
   }
   endOn(log);
+  const end = config.database === 'sqlite' ? drop : die;
   let server: RunningServer;
   try {
-    server = await startServer(config, { log, onFatal: (error) => die(log, error, 'the core cannot go on') });
+    server = await startServer(config, { log, onFatal: (error) => end(log, error, 'the core cannot go on') });
   } catch (error) {
     giveUp(startProblem(error, config.port), 1);
   }
-  stopOnSignal(server, log);
+  stopOnSignal(server, log, end);
   log.info({ url: server.url, port: server.port, version, registration: config.registration }, 'listening');
   print(`\n  ${config.siteName ?? 'Kith'} is at ${server.url}\n${welcome === '' ? '' : `\n${welcome}`}`);
   const code = await server.core.setupLink();
@@ -145,7 +146,7 @@ async function start({ config, unknownVariables }: CommandLine, welcome = ''): P
 }
 
 /** First signal: an orderly stop. Second: at once; what was acknowledged is on disk either way. */
-function stopOnSignal(server: RunningServer, log: Log): void {
+function stopOnSignal(server: RunningServer, log: Log, end: typeof die): void {
   let stopping = false;
   const onSignal = (signal: NodeJS.Signals): void => {
     if (stopping) process.exit(1);
@@ -157,7 +158,7 @@ function stopOnSignal(server: RunningServer, log: Log): void {
     }, stopMs).unref();
     server.close().then(
       () => process.exit(0),
-      (error: unknown) => die(log, error, 'the stop failed'),
+      (error: unknown) => end(log, error, 'the stop failed'),
     );
   };
   process.on('SIGTERM', onSignal);
@@ -173,6 +174,16 @@ function endOn(log: Log): void {
 function die(log: Log, error: unknown, what: string): never {
   log.fatal({ err: error }, what);
   process.exit(1);
+}
+
+/**
+ * Not `exit`: that ends the core's thread in good order, and SQLite with it, which would copy the rest of its log into the file and take the log away, when the
+ * reason is perhaps that nobody knows what the disk has of either.
+ */
+function drop(log: Log, error: unknown, what: string): never {
+  log.fatal({ err: error }, what);
+  process.kill(process.pid, 'SIGKILL');
+  throw error;
 }
 
 function startProblem(error: unknown, port: number): string {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -11,7 +12,7 @@ import { CommitUnknown, type Database, type Query } from '../src/db/db.ts';
 import { noteCleanStop } from '../src/db/clean-stop.ts';
 import { openPostgres } from '../src/db/postgres.ts';
 import { openSqlite } from '../src/db/sqlite.ts';
-import { type Child, from, randomFrom, runScript } from './crash-child.ts';
+import { type Child, canInject, from, randomFrom, runScript, start } from './crash-child.ts';
 import { allIds, bump, databaseContract, find, put } from './db.contract.ts';
 import { createTestDatabase } from './postgres.ts';
 import { openProxy } from './proxy.ts';
@@ -506,6 +507,75 @@ describe('SQLite, a directory', () => {
     expect(there).toContain('first');
     expect(there).not.toContain('third');
   });
+
+  test('[DB39] after a sync of the log that failed the next start copies all of it before anything is written behind it', { timeout: 60_000 }, async () => {
+    const dir = folder();
+    const child = runScript(
+      `import fs from 'node:fs';
+      import { openSqlite } from ${from('../src/db/sqlite.ts')};
+      const db = await openSqlite(${JSON.stringify(dir)});
+      const write = (id) => db.write([id], (q) => q.insertInto('streams').values({ id, version: 1 }).execute()).catch((error) => error.name);
+      await write('first');
+      fs.fdatasyncSync = () => { throw new Error('the disk is gone'); };
+      console.log(await write('second'));
+      process.kill(process.pid, 'SIGKILL');`,
+    );
+    onTestFinished(() => child.kill());
+    expect(await child.line()).toBe('CommitUnknown');
+    await child.ended;
+    const db = await open(dir);
+    const alone = folder();
+    fs.copyFileSync(path.join(dir, 'kith.db'), path.join(alone, 'kith.db'));
+    const there = await (await open(alone)).read((q) => allIds(q));
+    expect(there).toContain('first');
+    expect(there).toEqual(await db.read((q) => allIds(q)));
+    expect(fs.readdirSync(dir)).not.toContain('kith.db-unsynced');
+  });
+
+  test.runIf(canInject()).each(['beside whoever writes', 'for a scrub'])(
+    '[DB38] after a sync of the file that failed, copied %s, its log is not begun anew, and the next start copies all of it again',
+    { timeout: 60_000 },
+    async (how) => {
+      const dir = folder();
+      const file = path.join(dir, 'kith.db');
+      const scrubs = how === 'for a scrub';
+      const child = runScript(
+        `import { openSqlite } from ${from('../src/db/sqlite.ts')};
+        const db = await openSqlite(${JSON.stringify(dir)}, { copyAt: ${scrubs ? 1_000_000 : 32} });
+        const fate = (work) => work.then(() => 'done', (error) => error.name + ' ' + error.fatal);
+        const write = (id) => fate(db.write([id], (q) => q.insertInto('streams').values({ id, version: 1 }).execute()));
+        console.log('ready');
+        await new Promise((resolve) => process.stdin.once('data', resolve));
+        const written = [];
+        let end = 'done';
+        for (let turn = 0; end === 'done' && turn < 1_000; turn++) {
+          const ids = Array.from({ length: 20 }, (_, at) => 'row ' + turn + ' ' + at);
+          const fates = await Promise.all(ids.map(write));
+          written.push(...ids.filter((_, at) => fates[at] === 'done'));
+          end = fates.find((one) => one !== 'done') ?? (${scrubs} ? await fate(db.scrub()) : 'done');
+        }
+        const later = [await write('later'), await fate(db.scrub()), await fate(db.close())];
+        console.log(JSON.stringify({ written, end, later }));
+        process.kill(process.pid, 'SIGKILL');`,
+      );
+      onTestFinished(() => child.kill());
+      await child.line();
+      // What the disk has if nothing of what is copied from here on gets there.
+      fs.copyFileSync(file, `${file}-disk`);
+      const calls = 'fsync,fdatasync';
+      const tracer = start('strace', ['-f', '-o', '/dev/null', '-P', file, '-e', `trace=${calls}`, '-e', `inject=${calls}:error=EIO:when=1`, '-p', String(child.process.pid)]);
+      onTestFinished(() => tracer.kill());
+      await once(tracer.process.stderr!, 'data');
+      child.process.stdin!.write('go');
+      const { written, end, later } = JSON.parse(await child.line()) as { written: string[]; end: string; later: string[] };
+      expect([end, ...later]).toEqual(Array.from({ length: 4 }, () => 'CommitUnknown true'));
+      expect(written.length).toBeGreaterThan(0);
+      expect(await child.ended).toBe('SIGKILL');
+      fs.renameSync(`${file}-disk`, file);
+      const db = await open(dir);
+      expect(await db.read((q) => allIds(q))).toEqual(expect.arrayContaining(written));
+    },
+  );
 
   test.skipIf(windows)('[DB28] after a commit that ended in an error nobody is told anything but that, and nothing more is written', { timeout: 60_000 }, async () => {
     const dir = folder();

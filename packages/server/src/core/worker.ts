@@ -111,9 +111,14 @@ async function serve(config: Config): Promise<void> {
         asked.add({ id: message.id, frame, caller });
       } else {
         if (message.call === 'refuseWaiting') for (const { id } of asked.clear()) void answer(id, Promise.reject(busy()));
-        const answered = answer(message.id, (core[message.call] as (...args: unknown[]) => Promise<unknown>)(...message.args));
-        // Nothing but the port keeps this thread alive then. The answer goes first: it is sent at the end of this turn.
-        if (message.call === 'close') void answered.then(() => setImmediate(() => port.close()));
+        const done = (core[message.call] as (...args: unknown[]) => Promise<unknown>)(...message.args);
+        const answered = answer(message.id, done);
+        // Nothing but the port keeps this thread alive then. The answer goes first: it is sent at the end of this turn. A file that may not be closed keeps it.
+        if (message.call === 'close')
+          void done.then(
+            () => answered.then(() => setImmediate(() => port.close())),
+            () => {},
+          );
       }
     }
   });

@@ -2,6 +2,7 @@ import fs from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { parentPort, workerData } from 'node:worker_threads';
+import { isUnsynced } from './unsynced.ts';
 
 // The thread that copies the log into the file while another one writes; see checkpoints.ts.
 
@@ -24,15 +25,25 @@ port.on('message', (asked: 'copy' | 'close') => {
     port.close();
     return;
   }
+  port.postMessage(copyMost());
+});
+
+/** @returns why nobody knows what the disk has of the file, if that is so */
+function copyMost(): string | undefined {
   try {
     for (let round = 0, left = Infinity; round < rounds && left > littlePages; round++) {
       const { log, checkpointed } = copy.get() as { log: number; checkpointed: number };
       left = log - checkpointed;
     }
+  } catch (error) {
+    // A full disk, perhaps: the log has all of it, and it is tried again.
+    return isUnsynced(error) ? error.message : undefined;
+  }
+  try {
     // SQLite syncs the file only with the last of the log, for which the thread that writes would have to wait.
     fs.fdatasyncSync(onDisk);
-  } catch {
-    // A full disk, perhaps: the log has all of it, and it is tried again.
+    return undefined;
+  } catch (error) {
+    return String(error);
   }
-  port.postMessage('copied');
-});
+}

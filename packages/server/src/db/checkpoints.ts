@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { Worker } from 'node:worker_threads';
+import { Helper } from './helper.ts';
+import { isUnsynced } from './unsynced.ts';
 
 /**
  * Pages of the log after which it is copied into the file: 32 MiB. A message changes four pages of an index here and there, and the
@@ -22,32 +23,58 @@ interface Log {
  * little, and only a log of which nothing is left to copy is begun anew.
  */
 export class Checkpoints {
-  readonly #path: string;
+  /**
+   * Why nobody knows what the disk has of the file, once that is so. The log has it, and is not begun anew: nothing more is copied, and the process has to end
+   * without closing the file, because the last connection to be closed would copy the rest and take the log away. The next start copies all of it again.
+   */
+  unsynced: string | undefined;
   /** The file once more, for syncs. To close any descriptor of a file lets go of all locks that the process has on it, so this one is the last to be closed. */
   readonly #onDisk: number;
   readonly #pages: number;
   readonly #measure: StatementSync;
   readonly #copyRest: StatementSync;
-  #helper: Worker | undefined;
+  readonly #empty: StatementSync;
+  readonly #helper: Helper<'copy', string | undefined>;
   #state: 'waiting' | 'copying' | 'copied' = 'waiting';
 
   /** @param pages  After which to copy. */
   constructor(path: string, file: DatabaseSync, pages = pagesToCopy) {
-    this.#path = path;
     // Some systems sync only what may be written to.
     this.#onDisk = fs.openSync(path, 'r+');
+    this.#helper = new Helper(new URL('./checkpoint-worker.ts', import.meta.url), { workerData: { path, onDisk: this.#onDisk }, name: 'kith-checkpoint' });
     this.#pages = pages;
     this.#measure = file.prepare('pragma wal_checkpoint(noop)');
     this.#copyRest = file.prepare('pragma wal_checkpoint(passive)');
+    this.#empty = file.prepare('pragma wal_checkpoint(truncate)');
   }
 
   /** Between two batches, while nobody looks at anything. */
   look(): void {
     try {
-      this.#goOn();
-    } catch {
+      if (this.unsynced === undefined) this.#goOn();
+    } catch (error) {
       // A full disk, perhaps. Until then everything is in the log, as it is where SQLite copies at a commit and cannot.
+      this.#heed(error);
     }
+  }
+
+  /**
+   * Copies the log into the file and cuts it off: until then it has the pages as they were. Between two batches.
+   *
+   * @returns whether nobody was in the way
+   */
+  empty(): boolean {
+    try {
+      const { busy } = this.#empty.get() as { busy: number };
+      return busy === 0;
+    } catch (error) {
+      this.#heed(error);
+      throw error;
+    }
+  }
+
+  #heed(error: unknown): void {
+    if (isUnsynced(error)) this.unsynced = error.message;
   }
 
   #goOn(): void {
@@ -60,32 +87,19 @@ export class Checkpoints {
     const { log, checkpointed } = this.#measure.get() as unknown as Log;
     if (log - checkpointed < this.#pages) return;
     this.#state = 'copying';
-    this.#helper ??= this.#start();
-    this.#helper.postMessage('copy');
-  }
-
-  /** Most servers never need it: it is there from the first time on. */
-  #start(): Worker {
-    const helper = new Worker(new URL('./checkpoint-worker.ts', import.meta.url), { workerData: { path: this.#path, onDisk: this.#onDisk }, name: 'kith-checkpoint' });
-    helper.unref();
-    helper.on('message', () => (this.#state = 'copied'));
-    // The next one is another; until then SQLite helps itself.
-    helper.on('error', () => {
-      this.#helper = undefined;
-      this.#state = 'waiting';
-    });
-    return helper;
+    this.#helper.ask('copy').then(
+      (unsynced) => {
+        this.#state = 'copied';
+        this.unsynced ??= unsynced;
+      },
+      // Until the next one SQLite helps itself.
+      () => (this.#state = 'waiting'),
+    );
   }
 
   /** Before the file is closed: its last connection puts all of the log into it, and takes it away. */
-  async stop(): Promise<void> {
-    const helper = this.#helper;
-    if (!helper) return;
-    this.#helper = undefined;
-    const ended = new Promise((resolve) => helper.once('exit', resolve));
-    helper.ref();
-    helper.postMessage('close');
-    await ended;
+  stop(): Promise<void> {
+    return this.#helper.close();
   }
 
   /** After the file is closed. */

@@ -1,5 +1,5 @@
 import fs from 'node:fs';
-import { Worker } from 'node:worker_threads';
+import { Helper, NoThread } from './helper.ts';
 
 /**
  * Puts the write-ahead log on the disk, all that is written to it until then. What is behind something on the disk is read after a power cut only if that
@@ -11,8 +11,7 @@ import { Worker } from 'node:worker_threads';
 export class LogSync {
   /** Of the log, which no lock is on: to close it lets go of nothing. */
   readonly #log: number;
-  #helper: Worker | undefined;
-  #waiting: PromiseWithResolvers<void> | undefined;
+  readonly #helper = new Helper<{ sync: number }, string | undefined>(new URL('./sync-worker.ts', import.meta.url), { name: 'kith-sync' });
 
   /** @param file  The database, open, in WAL mode. */
   constructor(file: string) {
@@ -26,52 +25,21 @@ export class LogSync {
   }
 
   /** In another thread, one at a time. @throws when nobody knows what is on the disk */
-  beside(): Promise<void> {
-    const waiting = (this.#waiting = Promise.withResolvers<void>());
-    this.#helper ??= this.#start();
-    this.#helper.ref();
-    this.#helper.postMessage({ sync: this.#log });
-    return waiting.promise;
-  }
-
-  /** Servers with little to do never need it. */
-  #start(): Worker {
-    const helper = new Worker(new URL('./sync-worker.ts', import.meta.url), { name: 'kith-sync' });
-    helper.on('message', (failed: string | undefined) => {
-      helper.unref();
-      if (failed === undefined) this.#waiting?.resolve();
-      else this.#waiting?.reject(new Error(failed));
-    });
-    let began = false;
-    helper.once('online', () => (began = true));
-    // The next one is another. What one did that had begun, nobody knows: the system tells of what it could not write once.
-    helper.on('error', (error: Error) => {
-      this.#helper = undefined;
-      if (began) this.#waiting?.reject(error);
-      else this.#instead();
-    });
-    return helper;
-  }
-
-  /** There is no other thread to be had. */
-  #instead(): void {
+  async beside(): Promise<void> {
+    let failed: string | undefined;
     try {
-      this.now();
-      this.#waiting?.resolve();
+      failed = await this.#helper.ask({ sync: this.#log });
     } catch (error) {
-      this.#waiting?.reject(error);
+      // What a thread did that had begun, nobody knows: the system tells of what it could not write once.
+      if (!(error instanceof NoThread)) throw error;
+      return this.now();
     }
+    if (failed !== undefined) throw new Error(failed);
   }
 
   /** Once nothing is under way. */
   async close(): Promise<void> {
-    const helper = this.#helper;
-    if (helper) {
-      const ended = new Promise((resolve) => helper.once('exit', resolve));
-      helper.ref();
-      helper.postMessage('close');
-      await ended;
-    }
+    await this.#helper.close();
     fs.closeSync(this.#log);
   }
 }

@@ -10,6 +10,7 @@ import { migrate } from './migrate.ts';
 import { type Direct, runDirectly } from './prepare.ts';
 import { Appends, tablesOfRights } from './sqlite-append.ts';
 import { Writes, directly, kyselyOn } from './sqlite-statements.ts';
+import { noteUnsynced, settleUnsynced } from './unsynced.ts';
 
 /** Writes that share one fsync, at most; and the milliseconds after which a batch is closed. */
 const batchSize = 2_048;
@@ -65,6 +66,7 @@ export async function openSqlite(dir: string, { from = looksLaterFrom, copyAt, r
     const later = takeCleanStop(file) && sizeOf(file) >= from;
     check(file, later);
     writer = openFile(file);
+    settleUnsynced(file, writer);
     const writes = new Writes(tablesOfRights);
     const write = kyselyOn(writer, writes);
     // Here a migration is not a transaction by itself, and one that was killed half-way could never be run again.
@@ -76,7 +78,15 @@ export async function openSqlite(dir: string, { from = looksLaterFrom, copyAt, r
     const reader = openFile(file);
     reader.exec('pragma query_only = on');
     const noteClosed = (lookedAt: boolean): Promise<void> => (lookedAt && sizeOf(file) >= from ? noteCleanStop(file) : Promise.resolve());
-    const around = { noteClosed, writes, log, checkpoints: new Checkpoints(file, writer, copyAt), look: later ? lookAtAll(file) : undefined, room };
+    const around = {
+      noteClosed,
+      noteUnsynced: () => noteUnsynced(file),
+      writes,
+      log,
+      checkpoints: new Checkpoints(file, writer, copyAt),
+      look: later ? lookAtAll(file) : undefined,
+      room,
+    };
     return new SqliteDatabase(file, lock, await hold(writer, write, 'begin immediate', writes), await hold(reader, kyselyOn(reader), 'begin'), around);
   } catch (error) {
     writer?.close();
@@ -207,6 +217,7 @@ async function hold(file: DatabaseSync, query: Query, begin: string, writes?: Wr
 
 interface Around {
   noteClosed: (lookedAt: boolean) => Promise<void>;
+  noteUnsynced: () => void;
   writes: Writes;
   log: LogSync;
   checkpoints: Checkpoints;
@@ -248,14 +259,15 @@ class SqliteDatabase implements Database {
   /** Milliseconds that the last sync took. */
   #syncMs = 0;
   readonly #noteClosed: (lookedAt: boolean) => Promise<void>;
+  readonly #noteUnsynced: () => void;
   /** Under way, or given up. */
   #look: Look | undefined;
   #broken: CommitUnknown | undefined;
-  /** Something is committed of which nobody knows whether the disk has it: nothing that could have seen it is told, and none of it is copied into the file. */
+  /** Nobody knows whether the disk has what is committed, or the file: nothing that could have seen it is told, and nothing more is copied into the file. */
   #doubted: CommitUnknown | undefined;
   #closed = false;
 
-  constructor(file: string, lock: DatabaseSync, writer: Held, reader: Held, { noteClosed, writes, log, checkpoints, look, room }: Around) {
+  constructor(file: string, lock: DatabaseSync, writer: Held, reader: Held, { noteClosed, noteUnsynced: note, writes, log, checkpoints, look, room }: Around) {
     this.#lock = lock;
     this.#room = room;
     this.#checkpoints = checkpoints;
@@ -270,6 +282,7 @@ class SqliteDatabase implements Database {
     this.#names = new Names(file);
     this.#appends = new Appends(writer.file, writer.q, writer.direct, writes);
     this.#noteClosed = noteClosed;
+    this.#noteUnsynced = note;
     this.#look = look;
     void look?.found.then((found) => {
       if (found === undefined) this.#look = undefined;
@@ -305,16 +318,22 @@ class SqliteDatabase implements Database {
     for (const { reject } of [...this.#writes.splice(this.#taken), ...this.#reads.splice(0)]) reject(busy());
   }
 
-  /** Copies the log into the file and cuts it off: until then it has the pages as they were. No view of ours is open between batches. */
+  /** No view of ours is open between batches. */
   #emptyLog(): void {
     const waiting = this.#scrubs;
     this.#scrubs = [];
     try {
-      const { busy: held } = this.#writer.file.prepare('pragma wal_checkpoint(truncate)').get() as { busy: number };
-      for (const { resolve } of waiting) resolve(held === 0);
+      const emptied = this.#checkpoints.empty();
+      for (const { resolve } of waiting) resolve(emptied);
     } catch (error) {
-      for (const { reject } of waiting) reject(refusal(error));
+      this.#heedFile();
+      for (const { reject } of waiting) reject(this.#doubted ?? refusal(error));
     }
+  }
+
+  #heedFile(): void {
+    const { unsynced } = this.#checkpoints;
+    if (unsynced !== undefined) this.#doubted = this.#broken ??= new CommitUnknown(new Error(unsynced), true);
   }
 
   #enqueue<T>(work: (q: Query) => Promise<T>, append: Append<T> | undefined, queue: Job[], run: () => Promise<void>): Promise<T> {
@@ -358,9 +377,11 @@ class SqliteDatabase implements Database {
       await nextTurn();
       const room = this.#room();
       if (room) await room;
+      this.#heedFile();
       if (this.#doubted) for (const { reject } of this.#scrubs.splice(0)) reject(this.#doubted);
       if (this.#scrubs.length > 0) this.#emptyLog();
       if (!this.#doubted) this.#checkpoints.look();
+      this.#heedFile();
       if (this.#writes.length > 0) await this.#batch(this.#writer);
       this.#taken = 0;
       if (this.#writes.length < crowd) {
@@ -476,6 +497,7 @@ class SqliteDatabase implements Database {
 
   /** The kernel may have dropped the pages: asking again would prove nothing. */
   #notSynced(error: unknown, taken: Job[]): void {
+    this.#noteUnsynced();
     this.#doubt(error, taken);
     this.#doubted = this.#broken;
   }
@@ -508,6 +530,8 @@ class SqliteDatabase implements Database {
     await this.#reading;
     await this.#look?.stop();
     await this.#checkpoints.stop();
+    this.#heedFile();
+    if (this.#checkpoints.unsynced !== undefined) throw this.#broken;
     await this.#log.close();
     await this.#reader.close();
     await this.#writer.close();

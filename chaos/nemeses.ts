@@ -489,6 +489,7 @@ export const nemeses = {
       const reading = pageThroughEverything(stage);
       while (stage.goesOn()) {
         await pause(20);
+        if (lastWords(stage.server()).includes('the core cannot go on')) stage.wrong('for want of memory the core ended');
         if (stage.server().process.signalCode === 'SIGKILL') await stage.restart(async () => {});
         else if (stage.server().process.exitCode !== null) stage.wrong(`for want of memory the server ended with ${stage.server().process.exitCode}`);
       }

@@ -239,7 +239,8 @@ describe('stopping', () => {
     running.signal('SIGTERM');
     await running.says(/asked to stop/);
     running.signal('SIGTERM');
-    expect(await running.exit).toBe(1);
+    // By a signal: killed by itself, so that SQLite does not end in good order.
+    expect(await running.exit).toBeNull();
     client.terminate();
 
     const again = new Running([]);

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import type { Backup } from './backup.ts';
 import { BrokerError } from './broker/broker.ts';
-import { type CommandLine, ConfigError, helpText, isLoopback, mib, readCommandLine } from './config.ts';
+import { type CommandLine, type Config, ConfigError, helpText, isLoopback, mib, readCommandLine } from './config.ts';
 import { AuditBroken } from './core/audit.ts';
 import { secretsFile } from './core/secrets.ts';
 import { DatabaseError } from './db/db.ts';
@@ -128,15 +128,14 @@ async function start({ config, unknownVariables }: CommandLine, welcome = ''): P
   if (config.publicUrl !== undefined && config.trustProxy === undefined && isLoopback(config.host) && !isLoopback(new URL(config.publicUrl).hostname)) {
     log.warn('Behind a proxy, all people seem to have its address. Set KITH_TRUST_PROXY to the address of the proxy, so that limits count people.');
   }
-  endOn(log);
-  const end = config.database === 'sqlite' ? drop : die;
+  endOn(log, config);
   let server: RunningServer;
   try {
-    server = await startServer(config, { log, onFatal: (error) => end(log, error, 'the core cannot go on') });
+    server = await startServer(config, { log, onFatal: (error) => die(log, config, error, 'the core cannot go on') });
   } catch (error) {
     giveUp(startProblem(error, config.port), 1);
   }
-  stopOnSignal(server, log, end);
+  stopOnSignal(server, log, config);
   log.info({ url: server.url, port: server.port, version, registration: config.registration }, 'listening');
   print(`\n  ${config.siteName ?? 'Kith'} is at ${server.url}\n${welcome === '' ? '' : `\n${welcome}`}`);
   const code = await server.core.setupLink();
@@ -146,19 +145,19 @@ async function start({ config, unknownVariables }: CommandLine, welcome = ''): P
 }
 
 /** First signal: an orderly stop. Second: at once; what was acknowledged is on disk either way. */
-function stopOnSignal(server: RunningServer, log: Log, end: typeof die): void {
+function stopOnSignal(server: RunningServer, log: Log, config: Config): void {
   let stopping = false;
   const onSignal = (signal: NodeJS.Signals): void => {
-    if (stopping) process.exit(1);
+    if (stopping) endAtOnce(config);
     stopping = true;
     log.info({ signal }, 'asked to stop');
     setTimeout(() => {
       log.error('the stop took too long');
-      process.exit(1);
+      endAtOnce(config);
     }, stopMs).unref();
     server.close().then(
       () => process.exit(0),
-      (error: unknown) => end(log, error, 'the stop failed'),
+      (error: unknown) => die(log, config, error, 'the stop failed'),
     );
   };
   process.on('SIGTERM', onSignal);
@@ -166,24 +165,25 @@ function stopOnSignal(server: RunningServer, log: Log, end: typeof die): void {
 }
 
 /** A promise nobody waits for, an exception nobody caught: the state is unknown, and a fresh start is the known one. */
-function endOn(log: Log): void {
-  process.on('unhandledRejection', (error) => die(log, error, 'unhandled rejection'));
-  process.on('uncaughtException', (error) => die(log, error, 'uncaught exception'));
+function endOn(log: Log, config: Config): void {
+  process.on('unhandledRejection', (error) => die(log, config, error, 'unhandled rejection'));
+  process.on('uncaughtException', (error) => die(log, config, error, 'uncaught exception'));
 }
 
-function die(log: Log, error: unknown, what: string): never {
+function die(log: Log, config: Config, error: unknown, what: string): never {
   log.fatal({ err: error }, what);
-  process.exit(1);
+  endAtOnce(config);
 }
 
 /**
- * Not `exit`: that ends the core's thread in good order, and SQLite with it, which would copy the rest of its log into the file and take the log away, when the
- * reason is perhaps that nobody knows what the disk has of either.
+ * Where the database is a file, not by `exit`: that ends the core's thread in good order, and SQLite with it, which copies the rest of its log into the file and takes
+ * the log away. The reason may be a disk of which nobody knows what it has of the file, and then the log is all there is.
  */
-function drop(log: Log, error: unknown, what: string): never {
-  log.fatal({ err: error }, what);
+function endAtOnce({ database }: Config): never {
+  if (database !== 'sqlite') process.exit(1);
   process.kill(process.pid, 'SIGKILL');
-  throw error;
+  // The first process of a container is not killed by itself.
+  process.abort();
 }
 
 function startProblem(error: unknown, port: number): string {

@@ -508,72 +508,92 @@ describe('SQLite, a directory', () => {
     expect(there).not.toContain('third');
   });
 
-  test('[DB39] after a sync of the log that failed the next start copies all of it before anything is written behind it', { timeout: 60_000 }, async () => {
+  test.runIf(canInject())('[DB39] what a start finds of the log is written and synced once more before anything is written behind it', { timeout: 60_000 }, async () => {
     const dir = folder();
-    const child = runScript(
-      `import fs from 'node:fs';
-      import { openSqlite } from ${from('../src/db/sqlite.ts')};
+    const log = path.join(dir, 'kith.db-wal');
+    const script = `import { openSqlite } from ${from('../src/db/sqlite.ts')};
       const db = await openSqlite(${JSON.stringify(dir)});
-      const write = (id) => db.write([id], (q) => q.insertInto('streams').values({ id, version: 1 }).execute()).catch((error) => error.name);
-      await write('first');
-      fs.fdatasyncSync = () => { throw new Error('the disk is gone'); };
-      console.log(await write('second'));
-      process.kill(process.pid, 'SIGKILL');`,
-    );
-    onTestFinished(() => child.kill());
-    expect(await child.line()).toBe('CommitUnknown');
-    await child.ended;
+      await db.write([], (q) => q.insertInto('streams').values({ id: process.argv[1], version: 1 }).execute());
+      process.kill(process.pid, 'SIGKILL');`;
+    const first = runScript(script, ['first']);
+    onTestFinished(() => first.kill());
+    await first.ended;
+    const size = fs.statSync(log).size;
+    expect(size).toBeGreaterThan(0);
+    const calls = path.join(dir, 'calls');
+    const second = runScript(script, ['second'], { through: ['strace', '-f', '-o', calls, '-P', log, '-e', 'trace=pwrite64,fdatasync'] });
+    onTestFinished(() => second.kill());
+    await second.ended;
+    const made = fs.readFileSync(calls, 'utf8').split('\n');
+    const synced = made.findIndex((line) => /fdatasync\(.*= 0$/.test(line));
+    let end = 0;
+    for (const line of made.slice(0, synced)) {
+      const [, at, bytes] = /pwrite64\(.*, (\d+)\) += (\d+)$/.exec(line)!;
+      expect(Number(at)).toBe(end);
+      end += Number(bytes);
+    }
+    expect(end).toBe(size);
     const db = await open(dir);
-    const alone = folder();
-    fs.copyFileSync(path.join(dir, 'kith.db'), path.join(alone, 'kith.db'));
-    const there = await (await open(alone)).read((q) => allIds(q));
-    expect(there).toContain('first');
-    expect(there).toEqual(await db.read((q) => allIds(q)));
-    expect(fs.readdirSync(dir)).not.toContain('kith.db-unsynced');
+    expect(await db.read((q) => allIds(q))).toEqual(expect.arrayContaining(['first', 'second']));
   });
 
-  test.runIf(canInject()).each(['beside whoever writes', 'for a scrub'])(
-    '[DB38] after a sync of the file that failed, copied %s, its log is not begun anew, and the next start copies all of it again',
+  test.runIf(canInject()).each<[how: string, end: string]>([
+    ['beside whoever writes', ''],
+    ['beside whoever writes, its log first', '-wal'],
+    ['for a scrub', ''],
+  ])(
+    '[DB38] after a sync of the file that failed, copied %s, its log is not begun anew, and the next start copies all of it again, alone',
     { timeout: 60_000 },
-    async (how) => {
+    async (how, end) => {
       const dir = folder();
       const file = path.join(dir, 'kith.db');
       const scrubs = how === 'for a scrub';
       const child = runScript(
-        `import { openSqlite } from ${from('../src/db/sqlite.ts')};
-        const db = await openSqlite(${JSON.stringify(dir)}, { copyAt: ${scrubs ? 1_000_000 : 32} });
-        const fate = (work) => work.then(() => 'done', (error) => error.name + ' ' + error.fatal);
-        const write = (id) => fate(db.write([id], (q) => q.insertInto('streams').values({ id, version: 1 }).execute()));
-        console.log('ready');
-        await new Promise((resolve) => process.stdin.once('data', resolve));
-        const written = [];
-        let end = 'done';
-        for (let turn = 0; end === 'done' && turn < 1_000; turn++) {
-          const ids = Array.from({ length: 20 }, (_, at) => 'row ' + turn + ' ' + at);
-          const fates = await Promise.all(ids.map(write));
-          written.push(...ids.filter((_, at) => fates[at] === 'done'));
-          end = fates.find((one) => one !== 'done') ?? (${scrubs} ? await fate(db.scrub()) : 'done');
-        }
-        const later = [await write('later'), await fate(db.scrub()), await fate(db.close())];
-        console.log(JSON.stringify({ written, end, later }));
-        process.kill(process.pid, 'SIGKILL');`,
+        `import fs from 'node:fs';
+      import { openSqlite } from ${from('../src/db/sqlite.ts')};
+      const db = await openSqlite(${JSON.stringify(dir)}, { copyAt: ${scrubs ? 1_000_000 : 32} });
+      const fate = (work) => work.then(() => 'done', (error) => error.name + ' ' + error.fatal);
+      const written = [];
+      let turn = 0;
+      const write = async () => {
+        const ids = Array.from({ length: 20 }, (_, at) => 'row ' + turn + ' ' + at);
+        turn += 1;
+        const fates = await Promise.all(ids.map((id) => fate(db.write([id], (q) => q.insertInto('streams').values({ id, version: 1 }).execute()))));
+        written.push(...ids.filter((_, at) => fates[at] === 'done'));
+        return fates.find((one) => one !== 'done') ?? (${scrubs} ? await fate(db.scrub()) : 'done');
+      };
+      const helper = () => fs.readdirSync('/proc/self/task').find((id) => fs.readFileSync('/proc/self/task/' + id + '/comm', 'utf8').startsWith('kith-check'));
+      // The thread that copies is there from the first time on.
+      while (!${scrubs} && !helper()) await write();
+      await write();
+      console.log(${scrubs} ? process.pid : helper());
+      await new Promise((resolve) => process.stdin.once('data', resolve));
+      let end = 'done';
+      while (end === 'done' && turn < 1_000) end = await write();
+      const later = [await write(), await fate(db.scrub()), await fate(db.close())];
+      console.log(JSON.stringify({ written, end, later }));
+      process.kill(process.pid, 'SIGKILL');`,
       );
       onTestFinished(() => child.kill());
-      await child.line();
+      const thread = await child.line();
       // What the disk has if nothing of what is copied from here on gets there.
       fs.copyFileSync(file, `${file}-disk`);
       const calls = 'fsync,fdatasync';
-      const tracer = start('strace', ['-f', '-o', '/dev/null', '-P', file, '-e', `trace=${calls}`, '-e', `inject=${calls}:error=EIO:when=1`, '-p', String(child.process.pid)]);
+      const tracer = start('strace', ['-o', '/dev/null', '-P', `${file}${end}`, '-e', `trace=${calls}`, '-e', `inject=${calls}:error=EIO:when=1`, '-p', thread]);
       onTestFinished(() => tracer.kill());
       await once(tracer.process.stderr!, 'data');
+      const other = new DatabaseSync(file, { readOnly: true });
+      other.prepare('select count(*) from streams').get();
       child.process.stdin!.write('go');
-      const { written, end, later } = JSON.parse(await child.line()) as { written: string[]; end: string; later: string[] };
-      expect([end, ...later]).toEqual(Array.from({ length: 4 }, () => 'CommitUnknown true'));
-      expect(written.length).toBeGreaterThan(0);
+      const told = JSON.parse(await child.line()) as { written: string[]; end: string; later: string[] };
+      expect([told.end, ...told.later]).toEqual(Array.from({ length: 4 }, () => 'CommitUnknown true'));
       expect(await child.ended).toBe('SIGKILL');
+      await expect(openSqlite(dir)).rejects.toThrow(/while another program has it open/);
+      other.close();
       fs.renameSync(`${file}-disk`, file);
       const db = await open(dir);
-      expect(await db.read((q) => allIds(q))).toEqual(expect.arrayContaining(written));
+      expect(await db.read((q) => allIds(q))).toEqual(expect.arrayContaining(told.written));
+      expect(fs.readdirSync(dir)).not.toContain('kith.db-unsynced');
     },
   );
 

@@ -12,25 +12,18 @@ const rounds = 4;
 
 const port = parentPort!;
 const { path, onDisk } = workerData as { path: string; onDisk: number };
-const url = pathToFileURL(path);
-// Where there is none any more, none is made.
-url.search = 'mode=rw';
-const file = new DatabaseSync(url);
-file.exec('pragma synchronous = full');
-const copy = file.prepare('pragma wal_checkpoint(passive)');
+let file: DatabaseSync | undefined;
 
 port.on('message', (asked: 'copy' | 'close') => {
-  if (asked === 'close') {
-    file.close();
-    port.close();
-    return;
-  }
-  port.postMessage(copyMost());
+  if (asked === 'copy') return port.postMessage(copyMost());
+  file?.close();
+  port.close();
 });
 
 /** @returns why nobody knows what the disk has of the file, if that is so */
 function copyMost(): string | undefined {
   try {
+    const copy = (file ??= open()).prepare('pragma wal_checkpoint(passive)');
     for (let round = 0, left = Infinity; round < rounds && left > littlePages; round++) {
       const { log, checkpointed } = copy.get() as { log: number; checkpointed: number };
       left = log - checkpointed;
@@ -46,4 +39,13 @@ function copyMost(): string | undefined {
   } catch (error) {
     return String(error);
   }
+}
+
+function open(): DatabaseSync {
+  const url = pathToFileURL(path);
+  // Where there is none any more, none is made.
+  url.search = 'mode=rw';
+  const opened = new DatabaseSync(url);
+  opened.exec('pragma synchronous = full');
+  return opened;
 }

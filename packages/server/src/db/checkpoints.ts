@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { Helper } from './helper.ts';
+import { Helper, NoThread } from './helper.ts';
 import { isUnsynced } from './unsynced.ts';
 
 /**
@@ -8,8 +8,8 @@ import { isUnsynced } from './unsynced.ts';
  * same ones soon again; copied after every 4 MiB, as it is by default, most would be copied only to be changed once more, with two syncs each time.
  */
 const pagesToCopy = 8_000;
-/** SQLite copies at a commit, in the thread that writes, when nobody else has until then. */
-export const pagesAtCommit = 32_000;
+/** Pages after which the thread that writes copies, when nobody else has until then. */
+const pagesToStop = 32_000;
 
 interface Log {
   /** Pages in it, and those of them that are in the file. */
@@ -53,7 +53,7 @@ export class Checkpoints {
     try {
       if (this.unsynced === undefined) this.#goOn();
     } catch (error) {
-      // A full disk, perhaps. Until then everything is in the log, as it is where SQLite copies at a commit and cannot.
+      // A full disk, perhaps. Until then everything is in the log.
       this.#heed(error);
     }
   }
@@ -78,22 +78,26 @@ export class Checkpoints {
   }
 
   #goOn(): void {
-    if (this.#state === 'copying') return;
     if (this.#state === 'copied') {
       this.#state = 'waiting';
       this.#copyRest.get();
       return;
     }
     const { log, checkpointed } = this.#measure.get() as unknown as Log;
-    if (log - checkpointed < this.#pages) return;
+    const left = log - checkpointed;
+    if (left >= pagesToStop) this.#copyRest.get();
+    if (left < this.#pages || this.#state === 'copying') return;
     this.#state = 'copying';
     this.#helper.ask('copy').then(
       (unsynced) => {
         this.#state = 'copied';
         this.unsynced ??= unsynced;
       },
-      // Until the next one SQLite helps itself.
-      () => (this.#state = 'waiting'),
+      (error: unknown) => {
+        this.#state = 'waiting';
+        // How far it was, and what it was told, nobody knows.
+        if (!(error instanceof NoThread)) this.unsynced ??= String(error);
+      },
     );
   }
 

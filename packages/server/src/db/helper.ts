@@ -20,9 +20,13 @@ export class Helper<Question, Answer> {
   }
 
   /** @throws NoThread; or with what the thread ended, and then nobody knows how far it was */
-  ask(question: Question): Promise<Answer> {
+  async ask(question: Question): Promise<Answer> {
     const waiting = (this.#waiting = Promise.withResolvers<Answer>());
-    this.#thread ??= this.#start();
+    try {
+      this.#thread ??= this.#start();
+    } catch (error) {
+      throw new NoThread('the system gives no thread', { cause: error });
+    }
     this.#thread.ref();
     this.#thread.postMessage(question);
     return waiting.promise;
@@ -31,7 +35,8 @@ export class Helper<Question, Answer> {
   #start(): Worker {
     const thread = new Worker(this.#entry, this.#options);
     thread.on('message', (answer: Answer) => {
-      thread.unref();
+      // Unless it is being closed, for which somebody waits.
+      if (this.#thread === thread) thread.unref();
       this.#waiting?.resolve(answer);
     });
     let began = false;

@@ -1,6 +1,8 @@
 import fs from 'node:fs';
 import { Helper, NoThread } from './helper.ts';
 
+const rewriteBytes = 1_048_576;
+
 /**
  * Puts the write-ahead log on the disk, all that is written to it until then. What is behind something on the disk is read after a power cut only if that
  * is: SQLite ends at the first part of the log that is not whole. So a commit without a sync is a commit that may be lost, and nothing else; and
@@ -17,6 +19,21 @@ export class LogSync {
   constructor(file: string) {
     // Some systems sync only what may be written to.
     this.#log = fs.openSync(`${file}-wal`, 'r+');
+  }
+
+  /**
+   * Writes once more what is there, and syncs it. Where a sync has failed, a process before this one was told, and only it: the system shows all of the log, the disk may not have
+   * it, and what is written behind what is missing is lost with it at a power cut, however well it was synced itself. While nobody else can write.
+   */
+  rewrite(): void {
+    const chunk = Buffer.alloc(rewriteBytes);
+    for (let at = 0; ;) {
+      const bytes = fs.readSync(this.#log, chunk, 0, chunk.length, at);
+      if (bytes === 0) break;
+      for (let from = 0; from < bytes;) from += fs.writeSync(this.#log, chunk, from, bytes - from, at + from);
+      at += bytes;
+    }
+    this.now();
   }
 
   /** In this thread. @throws when nobody knows what is on the disk */

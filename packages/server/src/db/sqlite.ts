@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { RequestError } from '@kith/protocol';
-import { Checkpoints, pagesAtCommit } from './checkpoints.ts';
+import { Checkpoints } from './checkpoints.ts';
 import { type Look, lookAtAll, noteCleanStop, takeCleanStop } from './clean-stop.ts';
 import { type Append, CommitUnknown, DataMoved, type Database, DatabaseError, type Place, type Query, type Room, busy } from './db.ts';
 import { LogSync } from './log-sync.ts';
@@ -65,15 +65,17 @@ export async function openSqlite(dir: string, { from = looksLaterFrom, copyAt, r
   try {
     const later = takeCleanStop(file) && sizeOf(file) >= from;
     check(file, later);
+    settleUnsynced(file);
     writer = openFile(file);
-    settleUnsynced(file, writer);
     const writes = new Writes(tablesOfRights);
     const write = kyselyOn(writer, writes);
     // Here a migration is not a transaction by itself, and one that was killed half-way could never be run again.
     writer.exec('begin immediate');
+    const log = new LogSync(file);
+    // Nobody else may write meanwhile.
+    log.rewrite();
     await migrate(write);
     writer.exec('commit');
-    const log = new LogSync(file);
     writer.exec('pragma synchronous = normal');
     const reader = openFile(file);
     reader.exec('pragma query_only = on');
@@ -110,7 +112,7 @@ export async function besideSqlite<T>(file: string, mode: 'read' | 'write', work
   if (!fs.existsSync(file)) throw new DatabaseError(`There is no database at ${file}.`);
   const db = new DatabaseSync(file, { readOnly: mode === 'read', timeout: patientMs });
   try {
-    if (mode === 'write') db.exec('pragma synchronous = full');
+    if (mode === 'write') db.exec('pragma synchronous = full; pragma wal_autocheckpoint = 0');
     db.exec(mode === 'read' ? 'begin' : 'begin immediate');
     const result = await work(kyselyOn(db));
     db.exec('commit');
@@ -154,7 +156,8 @@ function openFile(file: string): DatabaseSync {
   db.exec('pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; pragma temp_store = memory; pragma cache_size = -32000');
   // What is deleted is overwritten with zeros, not only forgotten.
   db.exec('pragma secure_delete = on');
-  db.exec(`pragma wal_autocheckpoint = ${pagesAtCommit}`);
+  // Not at a commit: nobody is told of a sync that fails then.
+  db.exec('pragma wal_autocheckpoint = 0');
   // Where somebody read for long it has grown: when it begins anew it is cut off.
   db.exec(`pragma journal_size_limit = ${longestLog}`);
   return db;
@@ -333,7 +336,9 @@ class SqliteDatabase implements Database {
 
   #heedFile(): void {
     const { unsynced } = this.#checkpoints;
-    if (unsynced !== undefined) this.#doubted = this.#broken ??= new CommitUnknown(new Error(unsynced), true);
+    if (unsynced === undefined || this.#doubted) return;
+    this.#noteUnsynced();
+    this.#doubted = this.#broken ??= new CommitUnknown(new Error(unsynced), true);
   }
 
   #enqueue<T>(work: (q: Query) => Promise<T>, append: Append<T> | undefined, queue: Job[], run: () => Promise<void>): Promise<T> {
@@ -497,7 +502,6 @@ class SqliteDatabase implements Database {
 
   /** The kernel may have dropped the pages: asking again would prove nothing. */
   #notSynced(error: unknown, taken: Job[]): void {
-    this.#noteUnsynced();
     this.#doubt(error, taken);
     this.#doubted = this.#broken;
   }

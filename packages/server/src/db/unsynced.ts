@@ -1,5 +1,5 @@
 import fs from 'node:fs';
-import type { DatabaseSync } from 'node:sqlite';
+import { DatabaseSync } from 'node:sqlite';
 import { DatabaseError } from './db.ts';
 
 // A sync that failed is told of once: the system takes what it could not write for written, and goes on showing it to whoever reads. So nobody knows
@@ -12,25 +12,33 @@ export const isUnsynced = (error: unknown): error is Error => error instanceof E
 
 const noteOf = (file: string): string => `${file}-unsynced`;
 
-/** For the next start: the log may not be on the disk. */
+/** For the next start: the disk may not have what was copied into the file. Another program that has the file open keeps what SQLite remembers of that. */
 export function noteUnsynced(file: string): void {
   try {
     fs.writeFileSync(noteOf(file), '', { mode: 0o600 });
   } catch {
-    // On a disk that takes nothing any more there is no next start before what the system still shows is gone.
+    // Then all is well as long as nobody else has the file open.
   }
 }
 
 /**
- * What was written behind a part of the log that is not on the disk would be lost with it at a power cut, however well it was synced itself. So all of the log is
- * written once more, into the file, and begun anew. Before anything else is written.
+ * Copies all of the log into a file that may not be on the disk. Alone: only who is finds out anew what is in the log, and forgets what was copied.
  *
  * @throws when that cannot be done
  */
-export function settleUnsynced(file: string, writer: DatabaseSync): void {
+export function settleUnsynced(file: string): void {
   if (!fs.existsSync(noteOf(file))) return;
-  const { busy } = writer.prepare('pragma wal_checkpoint(truncate)').get() as { busy: number };
-  if (busy !== 0)
-    throw new DatabaseError(`${file} is held by another program, a backup perhaps, and its log has to be copied into it after a sync that failed. Start again when that is done.`);
+  const alone = new DatabaseSync(file);
+  try {
+    alone.exec('pragma locking_mode = exclusive; pragma synchronous = full; begin immediate; commit');
+    alone.prepare('pragma wal_checkpoint(truncate)').get();
+  } catch (error) {
+    throw new DatabaseError(
+      `A sync of ${file} had failed, so all of its log is to be copied into it, and that cannot be done while another program has it open, or the disk is full: ${String(error)}. Start again when that is over.`,
+      { cause: error },
+    );
+  } finally {
+    alone.close();
+  }
   fs.rmSync(noteOf(file));
 }

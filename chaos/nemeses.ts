@@ -489,12 +489,11 @@ export const nemeses = {
       const reading = pageThroughEverything(stage);
       while (stage.goesOn()) {
         await pause(20);
-        if (lastWords(stage.server()).includes('the core cannot go on')) stage.wrong('for want of memory the core ended');
-        if (stage.server().process.signalCode === 'SIGKILL') await stage.restart(async () => {});
+        if (stage.server().process.signalCode === 'SIGKILL') await restartKilled(stage);
         else if (stage.server().process.exitCode !== null) stage.wrong(`for want of memory the server ended with ${stage.server().process.exitCode}`);
       }
       await reading;
-      if (stage.server().process.signalCode !== null) await stage.restart(async () => {});
+      if (stage.server().process.signalCode !== null) await restartKilled(stage);
     },
   },
 
@@ -576,6 +575,15 @@ export async function enter(url: string, token: string): Promise<WebSocket> {
 const hasEnded = ({ process: { exitCode, signalCode } }: ServerProcess): boolean => exitCode !== null || signalCode !== null;
 
 const lastWords = (server: ServerProcess): string => (server.output().out.findLast((line) => line.startsWith('{')) ?? '').slice(0, 400);
+
+/** The kernel may have killed it; a server that cannot go on kills itself, and says so. */
+async function restartKilled(stage: Stage): Promise<void> {
+  const server = stage.server();
+  await server.ended;
+  const fatal = server.output().out.find((line) => line.includes('"level":"fatal"'));
+  if (fatal !== undefined) stage.wrong(`for want of memory the server ended itself: ${fatal.slice(0, 400)}`);
+  await stage.restart(async () => {});
+}
 
 /** A dozen at once, for as long as there is time. */
 async function pageThroughEverything(stage: Stage): Promise<void> {

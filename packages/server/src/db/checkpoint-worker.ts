@@ -2,7 +2,8 @@ import fs from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
 import { parentPort, workerData } from 'node:worker_threads';
-import { isUnsynced } from './unsynced.ts';
+import { began } from './helper.ts';
+import { isUnsynced } from './sqlite-errors.ts';
 
 // The thread that copies the log into the file while another one writes; see checkpoints.ts.
 
@@ -14,6 +15,7 @@ const port = parentPort!;
 const { path, onDisk } = workerData as { path: string; onDisk: number };
 let file: DatabaseSync | undefined;
 
+port.postMessage(began);
 port.on('message', (asked: 'copy' | 'close') => {
   if (asked === 'copy') return port.postMessage(copyMost());
   file?.close();

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { Helper, NoThread } from './helper.ts';
-import { isUnsynced } from './unsynced.ts';
+import { isUnsynced } from './sqlite-errors.ts';
 
 /**
  * Pages of the log after which it is copied into the file: 32 MiB. A message changes four pages of an index here and there, and the

@@ -24,7 +24,8 @@ export function openSqliteSource(folder: string): Source {
     /** The one lock for writing that there is: the server finds it taken. It goes with this process, however that ends. */
     async hold(): Promise<Hold> {
       try {
-        db.exec('begin immediate');
+        // Beside a server that copies the log itself.
+        db.exec('pragma wal_autocheckpoint = 0; begin immediate');
       } catch (error) {
         throw new DatabaseError(`${file} is held by another program, a backup perhaps. Try again when that is done; nothing was changed.`, { cause: error });
       }

@@ -3,6 +3,9 @@ import { Worker } from 'node:worker_threads';
 /** No thread is to be had: what was asked was not begun. */
 export class NoThread extends Error {}
 
+/** The first that the entry of such a thread says: before, it has done nothing. */
+export const began = { began: true };
+
 /**
  * A thread beside the one that writes, for what takes long: asked one thing at a time. Most servers never need it, so it is there from the first question on;
  * after one that has failed comes another. It keeps the process alive only while it is asked something.
@@ -13,7 +16,7 @@ export class Helper<Question, Answer> {
   #thread: Worker | undefined;
   #waiting: PromiseWithResolvers<Answer> | undefined;
 
-  /** @param entry  Of the thread: it answers each message with one, and ends at the message `close`. */
+  /** @param entry  Of the thread: it says `began`, answers each message with one, and ends at the message `close`. */
   constructor(entry: URL, options: { name: string; workerData?: unknown }) {
     this.#entry = entry;
     this.#options = options;
@@ -34,16 +37,19 @@ export class Helper<Question, Answer> {
 
   #start(): Worker {
     const thread = new Worker(this.#entry, this.#options);
-    thread.on('message', (answer: Answer) => {
+    let hasBegun = false;
+    thread.once('message', () => {
+      hasBegun = true;
+      thread.on('message', settle);
+    });
+    const settle = (answer: Answer): void => {
       // Unless it is being closed, for which somebody waits.
       if (this.#thread === thread) thread.unref();
       this.#waiting?.resolve(answer);
-    });
-    let began = false;
-    thread.once('online', () => (began = true));
+    };
     thread.on('error', (error: Error) => {
       this.#thread = undefined;
-      this.#waiting?.reject(began ? error : new NoThread(error.message, { cause: error }));
+      this.#waiting?.reject(hasBegun ? error : new NoThread(error.message, { cause: error }));
     });
     return thread;
   }

@@ -21,19 +21,9 @@ export class LogSync {
     this.#log = fs.openSync(`${file}-wal`, 'r+');
   }
 
-  /**
-   * Writes once more what is there, and syncs it. Where a sync has failed, a process before this one was told, and only it: the system shows all of the log, the disk may not have
-   * it, and what is written behind what is missing is lost with it at a power cut, however well it was synced itself. While nobody else can write.
-   */
+  /** Once more what is there, while nobody else can write. @throws when that cannot be done */
   rewrite(): void {
-    const chunk = Buffer.alloc(rewriteBytes);
-    for (let at = 0; ;) {
-      const bytes = fs.readSync(this.#log, chunk, 0, chunk.length, at);
-      if (bytes === 0) break;
-      for (let from = 0; from < bytes;) from += fs.writeSync(this.#log, chunk, from, bytes - from, at + from);
-      at += bytes;
-    }
-    this.now();
+    rewrite(this.#log);
   }
 
   /** In this thread. @throws when nobody knows what is on the disk */
@@ -59,4 +49,34 @@ export class LogSync {
     await this.#helper.close();
     fs.closeSync(this.#log);
   }
+}
+
+/** The log of a database that nobody else has open. */
+export function rewriteLog(file: string): void {
+  const log = fs.openSync(`${file}-wal`, 'r+');
+  try {
+    rewrite(log);
+  } finally {
+    fs.closeSync(log);
+  }
+}
+
+/**
+ * Where a sync has failed, a process before this one was told, and only it: the system shows all of the log, the disk may not have it, and what is written behind what is missing is lost
+ * with it at a power cut, however well it was synced itself.
+ */
+function rewrite(log: number): void {
+  const chunk = Buffer.alloc(rewriteBytes);
+  try {
+    for (let at = 0; ;) {
+      const bytes = fs.readSync(log, chunk, 0, chunk.length, at);
+      if (bytes === 0) break;
+      for (let from = 0; from < bytes;) from += fs.writeSync(log, chunk, from, bytes - from, at + from);
+      at += bytes;
+    }
+  } catch (error) {
+    // A disk that copies what is written anew has no room for it: there it stays what it was, and nobody is kept from reading.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+  }
+  fs.fdatasyncSync(log);
 }

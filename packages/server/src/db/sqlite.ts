@@ -62,6 +62,7 @@ export async function openSqlite(dir: string, { from = looksLaterFrom, copyAt, r
   makeWritable(dir, file);
   const lock = lockDirectory(dir);
   let writer: DatabaseSync | undefined;
+  let log: LogSync | undefined;
   try {
     const later = takeCleanStop(file) && sizeOf(file) >= from;
     check(file, later);
@@ -71,7 +72,7 @@ export async function openSqlite(dir: string, { from = looksLaterFrom, copyAt, r
     const write = kyselyOn(writer, writes);
     // Here a migration is not a transaction by itself, and one that was killed half-way could never be run again.
     writer.exec('begin immediate');
-    const log = new LogSync(file);
+    log = new LogSync(file);
     // Nobody else may write meanwhile.
     log.rewrite();
     await migrate(write);
@@ -91,6 +92,7 @@ export async function openSqlite(dir: string, { from = looksLaterFrom, copyAt, r
     };
     return new SqliteDatabase(file, lock, await hold(writer, write, 'begin immediate', writes), await hold(reader, kyselyOn(reader), 'begin'), around);
   } catch (error) {
+    await log?.close();
     writer?.close();
     lock.close();
     if (error instanceof DatabaseError) throw error;
@@ -266,7 +268,7 @@ class SqliteDatabase implements Database {
   /** Under way, or given up. */
   #look: Look | undefined;
   #broken: CommitUnknown | undefined;
-  /** Nobody knows whether the disk has what is committed, or the file: nothing that could have seen it is told, and nothing more is copied into the file. */
+  /** Nobody knows whether the disk has what is committed, or the file: nothing that could have seen it is told, and nothing more is copied into the file while it is open. */
   #doubted: CommitUnknown | undefined;
   #closed = false;
 

@@ -1,14 +1,12 @@
 import fs from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { DatabaseError } from './db.ts';
+import { rewriteLog } from './log-sync.ts';
 
-// A sync that failed is told of once: the system takes what it could not write for written, and goes on showing it to whoever reads. So nobody knows
-// what the disk has, and asking again would prove nothing.
+// After a sync of the file that failed; see sqlite-errors.ts.
 
-/** Of an error of SQLite: it was a sync that failed. */
-const SQLITE_IOERR_FSYNC = 1_034;
-
-export const isUnsynced = (error: unknown): error is Error => error instanceof Error && (error as { errcode?: unknown }).errcode === SQLITE_IOERR_FSYNC;
+/** Milliseconds that others get to let go of the file. */
+const patientMs = 2_000;
 
 const noteOf = (file: string): string => `${file}-unsynced`;
 
@@ -28,9 +26,11 @@ export function noteUnsynced(file: string): void {
  */
 export function settleUnsynced(file: string): void {
   if (!fs.existsSync(noteOf(file))) return;
-  const alone = new DatabaseSync(file);
+  const alone = new DatabaseSync(file, { timeout: patientMs });
   try {
     alone.exec('pragma locking_mode = exclusive; pragma synchronous = full; begin immediate; commit');
+    // The sync may have been that of the log, before anything of it was copied.
+    rewriteLog(file);
     alone.prepare('pragma wal_checkpoint(truncate)').get();
   } catch (error) {
     throw new DatabaseError(

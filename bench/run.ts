@@ -3,10 +3,12 @@ import os from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Bench, Scenario } from './lib/bench.ts';
-import { report } from './lib/report.ts';
+import { drawFlames } from './lib/flame.ts';
+import { report, resultsFolder } from './lib/report.ts';
 
 // `npm run bench -- <scenario>… [--runs 5] [--small] [--profile folder]`: runs scenarios and keeps what they measured in
-// bench/results. A scenario is a file beside this one that exports `scenario`; whatever other flags there are, are its own.
+// bench/results; with profiles, whose taking costs, flame graphs of them instead. A scenario is a file beside this one that
+// exports `scenario`; whatever other flags there are, are its own.
 
 const names = fs
   .readdirSync(import.meta.dirname)
@@ -52,6 +54,7 @@ for (const name of chosen) {
   };
   bench.say(`${name}: ${scenario.says}`);
   const outcome = await scenario.run(bench);
-  for (const line of report(name, scenario.says, outcome)) bench.say(line);
+  for (const line of report(name, scenario.says, outcome, { keep: bench.profile === undefined })) bench.say(line);
+  if (bench.profile !== undefined) for (const file of drawFlames(bench.profile, resultsFolder, name)) bench.say(`  ${path.relative(process.cwd(), file)}`);
 }
 process.exit(0);

@@ -46,7 +46,7 @@ function bars({ title, unit, bars: all, bound }: Plot & { kind: 'bars' }): strin
   const end = margin.top + all.length * row;
   if (bound) parts.push(boundLine(`M${x(bound.at)} ${margin.top - 6}V${end}`, x(bound.at), end + 14, bound.label));
   parts.push(`<text x="${margin.left}" y="${end + 32}" fill="#6b7280">${escape(unit)}</text>`);
-  return frame(title, height, parts);
+  return frame(title, { high: height }, parts);
 }
 
 function lines({ title, x: xName, unit, lines: all, logX = false, bound }: Plot & { kind: 'lines' }): string {
@@ -80,17 +80,17 @@ function lines({ title, x: xName, unit, lines: all, logX = false, bound }: Plot 
   parts.push(
     `<text x="${left}" y="${margin.top - 10}" fill="#6b7280">${escape(unit)}</text><text x="${width - margin.right}" y="${bottom + 34}" text-anchor="end" fill="#6b7280">${escape(xName)}</text>`,
   );
-  return frame(title, height, parts);
+  return frame(title, { high: height }, parts);
 }
 
 const boundLine = (path: string, x: number, y: number, label: string): string =>
   `<path d="${path}" stroke="${colours[4]}" stroke-dasharray="4 3" fill="none"/><text x="${x}" y="${y}" text-anchor="middle" fill="${colours[4]}">${escape(label)}</text>`;
 
-function frame(title: string, height: number, parts: string[]): string {
+export function frame(title: string, { wide = width, high, font = 12 }: { wide?: number; high: number; font?: number }, parts: string[]): string {
   return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" font-family="system-ui, sans-serif" font-size="12" fill="${ink}">`,
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${wide} ${high}" width="${wide}" height="${high}" font-family="system-ui, sans-serif" font-size="${font}" fill="${ink}">`,
     `<title>${escape(title)}</title>`,
-    `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
+    `<rect width="${wide}" height="${high}" fill="#ffffff"/>`,
     `<text x="16" y="24" font-size="15" font-weight="600">${escape(title)}</text>`,
     ...parts,
     '</svg>',
@@ -111,4 +111,4 @@ function format(value: number): string {
   return String(Number(value.toPrecision(3)));
 }
 
-const escape = (text: string): string => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+export const escape = (text: string): string => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');

@@ -18,8 +18,12 @@ interface Result {
   notes: string[];
 }
 
-/** Writes `<scenario>.json` and `.svg`, and `results.md` anew from all that lie there. @returns the lines for the terminal */
-export function report(scenario: string, says: string, { figures, plot, notes }: Outcome): string[] {
+/**
+ * Writes `<scenario>.json` and `.svg`, and `results.md` anew from all that lie there, if it is to be kept.
+ *
+ * @returns the lines for the terminal
+ */
+export function report(scenario: string, says: string, { figures, plot, notes }: Outcome, { keep }: { keep: boolean }): string[] {
   fs.mkdirSync(resultsFolder, { recursive: true });
   const result: Result = {
     scenario,
@@ -32,6 +36,7 @@ export function report(scenario: string, says: string, { figures, plot, notes }:
     }),
     notes,
   };
+  if (!keep) return lines(result);
   fs.writeFileSync(path.join(resultsFolder, `${scenario}.json`), `${JSON.stringify(result, null, 2)}\n`);
   if (plot) fs.writeFileSync(path.join(resultsFolder, `${scenario}.svg`), toSvg(plot));
   fs.writeFileSync(path.join(resultsFolder, 'results.md'), markdown());

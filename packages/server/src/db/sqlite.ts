@@ -537,7 +537,7 @@ class SqliteDatabase implements Database {
     await this.#look?.stop();
     await this.#checkpoints.stop();
     this.#heedFile();
-    if (this.#checkpoints.unsynced !== undefined) throw this.#broken;
+    if (this.#checkpoints.unsynced !== undefined) this.#requireWhole();
     await this.#log.close();
     await this.#reader.close();
     await this.#writer.close();

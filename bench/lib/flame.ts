@@ -84,7 +84,7 @@ function flame({ nodes, samples, timeDeltas }: Profile, title: string): string {
     const wide = time * scale;
     const letters = Math.floor((wide - 4) / 6);
     const text = letters < 3 ? '' : `<text x="${(x + 3).toFixed(1)}" y="${y + 12}">${escape(name.length > letters ? `${name.slice(0, letters - 1)}…` : name)}</text>`;
-    const place = url === '' ? '' : ` ${placeOf(url)}:${lineNumber + 1}`;
+    const place = url === '' ? '' : ` ${placeOf(url)}, line ${lineNumber + 1}`;
     return `<g><title>${escape(`${name}${place}, ${((time / all) * 100).toFixed(1)} %`)}</title><rect x="${x.toFixed(1)}" y="${y}" width="${Math.max(0.5, wide - 0.5).toFixed(1)}" height="${row - 1}" fill="${colourOf(name, url)}"/>${text}</g>`;
   });
   const legend = Object.entries(colours).map(
@@ -99,4 +99,4 @@ const colourOf = (name: string, url: string): string =>
   name === '(garbage collector)' ? colours.garbage : url.includes('/node_modules/') ? colours.libraries : url.startsWith('file:') ? colours.Kith : colours.runtime;
 
 /** From the folder of packages or of modules on: where it was checked out is nobody's business. */
-const placeOf = (url: string): string => /(?:node_modules|packages|bench)\/.+$/.exec(url)?.[0] ?? url;
+const placeOf = (url: string): string => /(?:node_modules|packages|bench)\/.+$/.exec(url)?.[0] ?? (url.startsWith('file:') ? path.basename(url) : url);

@@ -2,6 +2,7 @@ import fs from 'node:fs';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { Helper, NoThread } from './helper.ts';
 import { isUnsynced } from './sqlite-errors.ts';
+import { noteUnsynced } from './unsynced.ts';
 
 /**
  * Pages of the log after which it is copied into the file: 32 MiB. A message changes four pages of an index here and there, and the
@@ -27,7 +28,12 @@ export class Checkpoints {
    * Why nobody knows what the disk has of the file, once that is so. The log has it, and is not begun anew: nothing more is copied, and the process has to end
    * without closing the file, because the last connection to be closed would copy the rest and take the log away. The next start copies all of it again.
    */
-  unsynced: string | undefined;
+  get unsynced(): string | undefined {
+    return this.#unsynced;
+  }
+
+  readonly #path: string;
+  #unsynced: string | undefined;
   /** The file once more, for syncs. To close any descriptor of a file lets go of all locks that the process has on it, so this one is the last to be closed. */
   readonly #onDisk: number;
   readonly #pages: number;
@@ -39,6 +45,7 @@ export class Checkpoints {
 
   /** @param pages  After which to copy. */
   constructor(path: string, file: DatabaseSync, pages = pagesToCopy) {
+    this.#path = path;
     // Some systems sync only what may be written to.
     this.#onDisk = fs.openSync(path, 'r+');
     this.#helper = new Helper(new URL('./checkpoint-worker.ts', import.meta.url), { workerData: { path, onDisk: this.#onDisk }, name: 'kith-checkpoint' });
@@ -51,7 +58,7 @@ export class Checkpoints {
   /** Between two batches, while nobody looks at anything. */
   look(): void {
     try {
-      if (this.unsynced === undefined) this.#goOn();
+      if (this.#unsynced === undefined) this.#goOn();
     } catch (error) {
       // A full disk, perhaps. Until then everything is in the log.
       this.#heed(error);
@@ -74,7 +81,12 @@ export class Checkpoints {
   }
 
   #heed(error: unknown): void {
-    if (isUnsynced(error)) this.unsynced = error.message;
+    if (isUnsynced(error)) this.#lose(error.message);
+  }
+
+  #lose(why: string): void {
+    this.#unsynced = why;
+    noteUnsynced(this.#path);
   }
 
   #goOn(): void {
@@ -91,12 +103,12 @@ export class Checkpoints {
     this.#helper.ask('copy').then(
       (unsynced) => {
         this.#state = 'copied';
-        this.unsynced ??= unsynced;
+        if (unsynced !== undefined) this.#lose(unsynced);
       },
       (error: unknown) => {
         this.#state = 'waiting';
         // How far it was, and what it was told, nobody knows.
-        if (!(error instanceof NoThread)) this.unsynced ??= String(error);
+        if (!(error instanceof NoThread)) this.#lose(String(error));
       },
     );
   }

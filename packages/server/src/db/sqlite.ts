@@ -10,7 +10,7 @@ import { migrate } from './migrate.ts';
 import { type Direct, runDirectly } from './prepare.ts';
 import { Appends, tablesOfRights } from './sqlite-append.ts';
 import { Writes, directly, kyselyOn } from './sqlite-statements.ts';
-import { noteUnsynced, settleUnsynced } from './unsynced.ts';
+import { settleUnsynced } from './unsynced.ts';
 
 /** Writes that share one fsync, at most; and the milliseconds after which a batch is closed. */
 const batchSize = 2_048;
@@ -83,7 +83,6 @@ export async function openSqlite(dir: string, { from = looksLaterFrom, copyAt, r
     const noteClosed = (lookedAt: boolean): Promise<void> => (lookedAt && sizeOf(file) >= from ? noteCleanStop(file) : Promise.resolve());
     const around = {
       noteClosed,
-      noteUnsynced: () => noteUnsynced(file),
       writes,
       log,
       checkpoints: new Checkpoints(file, writer, copyAt),
@@ -222,7 +221,6 @@ async function hold(file: DatabaseSync, query: Query, begin: string, writes?: Wr
 
 interface Around {
   noteClosed: (lookedAt: boolean) => Promise<void>;
-  noteUnsynced: () => void;
   writes: Writes;
   log: LogSync;
   checkpoints: Checkpoints;
@@ -264,7 +262,6 @@ class SqliteDatabase implements Database {
   /** Milliseconds that the last sync took. */
   #syncMs = 0;
   readonly #noteClosed: (lookedAt: boolean) => Promise<void>;
-  readonly #noteUnsynced: () => void;
   /** Under way, or given up. */
   #look: Look | undefined;
   #broken: CommitUnknown | undefined;
@@ -272,7 +269,7 @@ class SqliteDatabase implements Database {
   #doubted: CommitUnknown | undefined;
   #closed = false;
 
-  constructor(file: string, lock: DatabaseSync, writer: Held, reader: Held, { noteClosed, noteUnsynced: note, writes, log, checkpoints, look, room }: Around) {
+  constructor(file: string, lock: DatabaseSync, writer: Held, reader: Held, { noteClosed, writes, log, checkpoints, look, room }: Around) {
     this.#lock = lock;
     this.#room = room;
     this.#checkpoints = checkpoints;
@@ -287,7 +284,6 @@ class SqliteDatabase implements Database {
     this.#names = new Names(file);
     this.#appends = new Appends(writer.file, writer.q, writer.direct, writes);
     this.#noteClosed = noteClosed;
-    this.#noteUnsynced = note;
     this.#look = look;
     void look?.found.then((found) => {
       if (found === undefined) this.#look = undefined;
@@ -338,9 +334,7 @@ class SqliteDatabase implements Database {
 
   #heedFile(): void {
     const { unsynced } = this.#checkpoints;
-    if (unsynced === undefined || this.#doubted) return;
-    this.#noteUnsynced();
-    this.#doubted = this.#broken ??= new CommitUnknown(new Error(unsynced), true);
+    if (unsynced !== undefined) this.#doubted ??= this.#broken ??= new CommitUnknown(new Error(unsynced), true);
   }
 
   #enqueue<T>(work: (q: Query) => Promise<T>, append: Append<T> | undefined, queue: Job[], run: () => Promise<void>): Promise<T> {

@@ -48,7 +48,8 @@ export function timesInPlace({ file, from }: Mutation['changes'][number], folder
 function run(folder: string, check: Check, says: RegExp): Child {
   // What this test run told its own workers is not for another run.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:VITEST|TEST$|NODE_ENV$|FORCE_COLOR$)/.test(name)));
-  const options = { env: { ...env, NO_COLOR: '1' } };
+  // Nor is what is made of a copy kept longer than it.
+  const options = { env: { ...env, NO_COLOR: '1', NODE_COMPILE_CACHE: path.join(folder, 'compiled') } };
   if ('nemesis' in check) {
     return start(process.execPath, [path.join(folder, 'chaos/run.ts'), check.nemesis, '--seconds', String(longest), '--until-found', says.source, '--seed', '1'], options);
   }

@@ -445,6 +445,8 @@ export const nemeses = {
 
   upgrade: {
     what: 'N18: a newer version takes over and is killed while it changes the database; the older one is refused afterwards',
+    // What is made of versions that are thrown away is not kept.
+    env: { NODE_DISABLE_COMPILE_CACHE: '1' },
     async act(stage) {
       for (let versions = 0; stage.goesOn(versions, 1, 3); versions += 1) {
         await stage.wait(500, 1_500, [5_000, 10_000]);

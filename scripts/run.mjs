@@ -12,6 +12,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
+import module from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -60,6 +61,7 @@ if (!Object.hasOwn(commands, command)) {
 }
 process.chdir(root);
 const pinned = install();
+keepCompiled();
 if (!goOnInPinnedNode(pinned)) {
   stopWithParent();
   await commands[command].run(args);
@@ -229,6 +231,13 @@ function goOnInPinnedNode(file) {
   void exitWith(run(file, [...flags, ...process.execArgv, ...process.argv.slice(1)], { env }));
   stopWithParent();
   return true;
+}
+
+/** What the runtime has made of a file once, it finds again: a server starts in half the time, with its threads and every test that starts one. */
+function keepCompiled() {
+  process.env.NODE_COMPILE_CACHE ??= path.join(modules, '.cache/compiled');
+  // Those that are started from here see the variable as they start; this one has.
+  module.enableCompileCache?.(process.env.NODE_COMPILE_CACHE);
 }
 
 /**

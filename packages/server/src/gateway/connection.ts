@@ -69,6 +69,8 @@ interface Asked {
   text: string;
   /** May its reply be as large as a page? Those to sends and to what is fleeting are small. */
   large: boolean;
+  /** Does it make nobody follow anything? */
+  isSend: boolean;
 }
 
 let connections = 0;
@@ -336,7 +338,7 @@ export class Connection implements Follower, Listener, Owner {
       return this.#reply({ id, error: new RequestError('rate_limited', { retryAfterMs: Math.max(wait, full ? 1_000 : 0) }).toBody() });
     }
     this.#inFlight++;
-    (this.#asked ??= []).push({ id, text, large: rate !== 'send' && rate !== 'fleeting' });
+    (this.#asked ??= []).push({ id, text, large: rate !== 'send' && rate !== 'fleeting', isSend: rate === 'send' });
     this.#askedUnits += text.length;
     this.#takeUp();
   }
@@ -356,17 +358,46 @@ export class Connection implements Follower, Listener, Owner {
   }
 
   /** Hands a request to the core. Of what waits for its reply no more is kept than that takes: there may be thousands of them. */
-  #ask({ id, text, large }: Asked): void {
+  #ask({ id, text, large, isSend }: Asked): void {
     const { core, clock, metrics } = this.#around;
     const began = clock.now();
     if (large) this.#large++;
-    core.handle(this.#caller(this.#identity!), text).then(
-      (answer) => {
-        metrics.answered('ws', answer.error ?? 'ok', answer.limit);
-        this.#answer(buildFrame(answer.text), { began, large, answer });
-      },
-      (error: unknown) => this.#answer(buildFrame(JSON.stringify({ id, error: this.#ourFault(error) } satisfies Reply)), { began, large, answer: undefined }),
-    );
+    const answered = (answer: Answer): void => {
+      metrics.answered('ws', answer.error ?? 'ok', answer.limit);
+      this.#answer(buildFrame(answer.text), { began, large, answer });
+    };
+    const failed = (error: unknown): void => this.#answer(buildFrame(JSON.stringify({ id, error: this.#ourFault(error) } satisfies Reply)), { began, large, answer: undefined });
+    const again = isSend ? undefined : text;
+    core.handle(this.#caller(this.#identity!), text).then((answer) => {
+      const coming = again === undefined ? undefined : this.#followFirst(answer, again);
+      if (coming) coming.then(answered, failed);
+      else answered(answer);
+    }, failed);
+  }
+
+  /**
+   * Where it takes time until what is followed comes, the core is asked once more then: of what changed in between nobody would tell, and one may not see
+   * any more what one saw.
+   */
+  #followFirst(first: Answer, text: string): Promise<Answer> | undefined {
+    const { core, hub } = this.#around;
+    const fresh = topicsOf(first).filter((topic) => !this.topics.has(topic));
+    const coming = fresh.length === 0 || this.#isGone ? undefined : hub.follow(this, fresh);
+    return coming?.then(async () => {
+      if (this.#isGone) return first;
+      let over = fresh;
+      try {
+        const answer = await core.handle(this.#caller(this.#identity!), text);
+        const wanted = topicsOf(answer);
+        over = fresh.filter((topic) => !wanted.includes(topic));
+        // Given up meanwhile, by a request behind this one.
+        const givenUp = new Set(fresh.filter((topic) => !this.topics.has(topic)));
+        const effects = answer.effects?.map((effect) => (effect.do === 'follow' ? { ...effect, topics: effect.topics.filter((topic) => !givenUp.has(topic)) } : effect));
+        return { ...answer, ...(effects && { effects }) };
+      } finally {
+        hub.unfollow(this, over);
+      }
+    });
   }
 
   #answer(reply: Frame, { began, large, answer }: { began: number; large: boolean; answer: Answer | undefined }): void {
@@ -585,3 +616,6 @@ function isMidMessage(ws: Line): boolean {
 function exhaustive(never: never): never {
   throw new Error(`not handled: ${JSON.stringify(never)}`);
 }
+
+/** What an answer has one follow. */
+const topicsOf = ({ effects }: Answer): Topic[] => effects?.flatMap((effect) => (effect.do === 'follow' ? effect.topics : [])) ?? [];

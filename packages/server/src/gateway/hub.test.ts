@@ -192,7 +192,7 @@ describe('the moment of connecting', () => {
   });
 
   test('[ST9] a broker that takes its time is waited for, before anything is read', async () => {
-    const inner = openLocalBroker();
+    const { immediate: _, ...inner } = openLocalBroker();
     const order: string[] = [];
     await using server = await startTestServer({
       broker: {
@@ -216,5 +216,82 @@ describe('the moment of connecting', () => {
     await server.call('conversation.create', { title: 'Notes', memberIds: [] }, ann.token);
     await server.connect(ann);
     expect(order).toEqual(['followed user', 'topics', 'followed conversation', 'hello']);
+  });
+
+  /** A broker that follows presence only when it is let, and until then loses what is published about it. */
+  const slowBroker = () => {
+    const { immediate: _, ...inner } = openLocalBroker();
+    const [asked, free, lost] = [Promise.withResolvers<void>(), Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    let isFree = false;
+    const isPresence = (topic: string): boolean => topic.startsWith('presence:');
+    const broker: Broker = {
+      ...inner,
+      publish(publication) {
+        if (isFree || !isPresence(publication.topic)) inner.publish(publication);
+        else lost.resolve();
+      },
+      async follow(topics) {
+        if (topics.some(isPresence)) {
+          asked.resolve();
+          await free.promise;
+        }
+        await inner.follow(topics);
+      },
+    };
+    const letGo = (): void => {
+      isFree = true;
+      free.resolve();
+    };
+    return { broker, asked: asked.promise, lost: lost.promise, letGo };
+  };
+
+  /** Ann asks for her friend Bob at a node where it takes time to follow him. */
+  const asking = async (server: TestServer, asked: Promise<void>) => {
+    const [ann, bob] = [await server.register('ann'), await server.register('bob')];
+    await server.befriend(ann, bob);
+    const client = await server.connect(ann);
+    client.send({ id: 'watch', method: 'presence.watch', params: { userIds: [bob.id] } });
+    await asked;
+    return { ann, bob, client };
+  };
+  const told = (client: TestClient): ServerFrame[] => client.frames.filter((frame) => 'signal' in frame && frame.signal === 'presence');
+
+  test('[PR2] who comes while a broker takes its time to follow them is told of in the reply', async () => {
+    const { broker, asked, lost, letGo } = slowBroker();
+    await using server = await startTestServer({ broker });
+    const { bob, client } = await asking(server, asked);
+    await server.connect(bob);
+    await lost;
+    letGo();
+    expect(await client.reply('watch')).toMatchObject({ result: { presence: [{ userId: bob.id, online: true }] } });
+  });
+
+  test('[PR2] who is not to be seen any more by then is not followed', async () => {
+    const { broker, asked, lost, letGo } = slowBroker();
+    await using server = await startTestServer({ broker });
+    const { bob, client } = await asking(server, asked);
+    const show = (presence: 'everyone' | 'nobody') => server.call('settings.update', { presence }, bob.token);
+    await show('nobody');
+    await lost;
+    letGo();
+    expect(await client.reply('watch')).toMatchObject({ result: { presence: [] } });
+    await show('everyone');
+    await show('nobody');
+    await client.settle();
+    expect(told(client)).toEqual([]);
+  });
+
+  test('[PR2] whom a later request gives up meanwhile stays given up', async () => {
+    const { broker, asked, lost, letGo } = slowBroker();
+    await using server = await startTestServer({ broker });
+    const { bob, client } = await asking(server, asked);
+    await client.request('presence.unwatch', { userIds: [bob.id] });
+    await server.connect(bob);
+    await lost;
+    letGo();
+    expect(await client.reply('watch')).toMatchObject({ result: { presence: [{ online: true }] } });
+    await server.call('settings.update', { presence: 'nobody' }, bob.token);
+    await client.settle();
+    expect(told(client)).toEqual([]);
   });
 });

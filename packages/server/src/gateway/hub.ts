@@ -82,8 +82,8 @@ export class Hub {
     return this.#moves;
   }
 
-  /** Resolves when what is published from then on reaches the follower. */
-  follow(follower: Follower, topics: Topic[]): Promise<void> {
+  /** Resolves when what is published from then on reaches the follower. @returns nothing where it does so at once */
+  follow(follower: Follower, topics: Topic[]): Promise<void> | undefined {
     const first: Followed[] = [];
     const waits = new Set<Promise<void>>();
     for (const topic of topics) {
@@ -97,14 +97,15 @@ export class Hub {
       follower.topics.add(followed.topic);
     }
     this.#trim(follower);
-    if (first.length > 0) waits.add(this.#begin(first));
-    return waits.size === 0 ? Promise.resolve() : Promise.all(waits).then(() => {});
+    const coming = first.length > 0 && this.#begin(first);
+    if (coming) waits.add(coming);
+    return waits.size === 0 ? undefined : Promise.all(waits).then(() => {});
   }
 
   /** Whoever follows the same a moment later waits for the same. */
-  #begin(first: Followed[]): Promise<void> {
+  #begin(first: Followed[]): Promise<void> | undefined {
     const coming = this.#broker.follow(first.map(({ topic }) => topic));
-    if (this.#broker.immediate) return coming;
+    if (this.#broker.immediate) return undefined;
     for (const followed of first) followed.coming = coming;
     return coming.finally(() => {
       for (const followed of first) followed.coming = undefined;
@@ -211,9 +212,9 @@ export class Hub {
       return;
     }
     const fresh = topics.filter(isStream).filter((topic) => !this.#topics.has(topic));
-    this.follow(follower, topics)
-      .then(() => (this.#broker.immediate || fresh.length === 0 ? undefined : this.#compare(fresh)))
-      .catch((error: unknown) => this.#log.warn({ err: error }, 'could not compare the heads of what is followed now'));
+    const coming = this.follow(follower, topics);
+    if (!coming || fresh.length === 0) return;
+    coming.then(() => this.#compare(fresh)).catch((error: unknown) => this.#log.warn({ err: error }, 'could not compare the heads of what is followed now'));
   }
 
   /** Nothing more comes of these until the core has answered: a signal too few is no harm. */

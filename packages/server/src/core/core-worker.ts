@@ -31,6 +31,8 @@ export async function openWorkerCore(config: Config, heard: Heard): Promise<Core
 }
 
 class WorkerCore implements Core {
+  /** A worker has SQLite, and says all through one port. */
+  readonly inOrder = true;
   readonly opened: Promise<void>;
   readonly #worker: Worker;
   readonly #waiting = new Map<number, PromiseWithResolvers<unknown>>();

@@ -7,6 +7,9 @@ import type { Note } from './audit.ts';
  * frames cross as text, so that nothing is parsed or encoded twice.
  */
 export interface Core {
+  /** Is whatever an answer does not know yet published after it? Where several connections read the database it may be published before. */
+  readonly inOrder: boolean;
+
   /**
    * Answers one request frame. Never rejects for what a peer sent: that is an error reply.
    * Requests are taken up in the order of the calls.

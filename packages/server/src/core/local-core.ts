@@ -102,6 +102,7 @@ async function begin(options: CoreOptions): Promise<Core> {
 }
 
 class LocalCore implements Core {
+  readonly inOrder: boolean;
   readonly #services: Services;
   readonly #onFault: (fault: Fault) => void;
   #inFlight = 0;
@@ -123,6 +124,8 @@ class LocalCore implements Core {
   #fatal: (error: Error) => void = () => {};
 
   constructor({ config, db, now, onFault, node = randomUUID() }: CoreOptions, secrets: Secrets) {
+    // One connection reads, in the order in which it is asked.
+    this.inOrder = config.database === 'sqlite';
     const online = new Online(config.offlineGraceMs);
     const log = { db, now, publish: (publications: Publication[]) => this.#publish(publications) };
     const presence = new Presence({

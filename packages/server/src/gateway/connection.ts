@@ -73,6 +73,10 @@ interface Asked {
   isSend: boolean;
 }
 
+/** Signals that wait for the reply to what is asked again, and how often that is, at most. */
+const heldSignals = 1_000;
+const askedAgain = 3;
+
 let connections = 0;
 
 /** Finds the connection of a socket, so that all of them share two listeners. */
@@ -124,6 +128,8 @@ export class Connection implements Follower, Listener, Owner {
   #stale = false;
   /** What the peer calls its device. */
   #device: string | undefined;
+  /** While something is asked again: how often, and what is published meanwhile. */
+  #signals: { holders: number; held: Frame[] } | undefined;
   /** As whom it asks, once it has. */
   #asker: Caller | undefined;
 
@@ -171,7 +177,10 @@ export class Connection implements Follower, Listener, Owner {
 
   signal(frame: Frame): void {
     if (!this.#writable) return;
-    if (this.#queue.pushFleeting(frame)) this.#count(frame);
+    if (this.#signals) {
+      if (this.#signals.held.length < heldSignals) this.#signals.held.push(frame);
+      else this.#around.metrics.limitHit('signal-dropped');
+    } else if (this.#queue.pushFleeting(frame)) this.#count(frame);
     else this.#around.metrics.limitHit('signal-dropped');
   }
 
@@ -369,35 +378,58 @@ export class Connection implements Follower, Listener, Owner {
     const failed = (error: unknown): void => this.#answer(buildFrame(JSON.stringify({ id, error: this.#ourFault(error) } satisfies Reply)), { began, large, answer: undefined });
     const again = isSend ? undefined : text;
     core.handle(this.#caller(this.#identity!), text).then((answer) => {
-      const coming = again === undefined ? undefined : this.#followFirst(answer, again);
-      if (coming) coming.then(answered, failed);
+      const later = again === undefined ? undefined : this.#followFirst(answer, again);
+      if (later) void later.then(answered, failed).then(() => this.#letSignalsGo());
       else answered(answer);
     }, failed);
   }
 
   /**
-   * Where it takes time until what is followed comes, the core is asked once more then: of what changed in between nobody would tell, and one may not see
-   * any more what one saw.
+   * What an answer has one follow was read before it is followed: of what changed in between nobody would tell. So the core is asked again once it is, unless what
+   * it publishes comes behind its answers, and at once.
    */
-  #followFirst(first: Answer, text: string): Promise<Answer> | undefined {
+  #followFirst(answer: Answer, text: string): Promise<Answer> | undefined {
     const { core, hub } = this.#around;
-    const fresh = topicsOf(first).filter((topic) => !this.topics.has(topic));
-    const coming = fresh.length === 0 || this.#isGone ? undefined : hub.follow(this, fresh);
-    return coming?.then(async () => {
-      if (this.#isGone) return first;
-      let over = fresh;
-      try {
-        const answer = await core.handle(this.#caller(this.#identity!), text);
-        const wanted = topicsOf(answer);
-        over = fresh.filter((topic) => !wanted.includes(topic));
-        // Given up meanwhile, by a request behind this one.
-        const givenUp = new Set(fresh.filter((topic) => !this.topics.has(topic)));
-        const effects = answer.effects?.map((effect) => (effect.do === 'follow' ? { ...effect, topics: effect.topics.filter((topic) => !givenUp.has(topic)) } : effect));
-        return { ...answer, ...(effects && { effects }) };
-      } finally {
-        hub.unfollow(this, over);
-      }
-    });
+    const topics = topicsOf(answer);
+    if (topics.length === 0 || this.#isGone) return undefined;
+    const isFresh = this.#signals !== undefined || topics.some((topic) => !this.topics.has(topic));
+    const coming = hub.follow(this, topics);
+    if (!coming && (core.inOrder || !isFresh)) return undefined;
+    this.#signals ??= { holders: 0, held: [] };
+    this.#signals.holders++;
+    return this.#askAgain(answer, topics, coming, text);
+  }
+
+  async #askAgain(first: Answer, followed: Topic[], coming: Promise<void> | undefined, text: string): Promise<Answer> {
+    const { core, hub } = this.#around;
+    /** By a request behind this one, or because they are not to be seen any more. */
+    const givenUp = new Set<Topic>();
+    let answer = first;
+    for (let round = 0; round < askedAgain; round++) {
+      await coming;
+      if (this.#isGone) return answer;
+      answer = await core.handle(this.#caller(this.#identity!), text);
+      if (answer.error) return answer;
+      for (const topic of followed) if (!this.topics.has(topic)) givenUp.add(topic);
+      answer = without(givenUp, answer);
+      const wanted = topicsOf(answer);
+      hub.unfollow(
+        this,
+        followed.filter((topic) => !wanted.includes(topic)),
+      );
+      if (this.#isGone || wanted.every((topic) => this.topics.has(topic))) return answer;
+      coming = hub.follow(this, wanted);
+      followed = wanted;
+    }
+    return answer;
+  }
+
+  /** Behind the reply, which is older. */
+  #letSignalsGo(): void {
+    if (--this.#signals!.holders > 0) return;
+    const { held } = this.#signals!;
+    this.#signals = undefined;
+    for (const frame of held) this.signal(frame);
   }
 
   #answer(reply: Frame, { began, large, answer }: { began: number; large: boolean; answer: Answer | undefined }): void {
@@ -619,3 +651,8 @@ function exhaustive(never: never): never {
 
 /** What an answer has one follow. */
 const topicsOf = ({ effects }: Answer): Topic[] => effects?.flatMap((effect) => (effect.do === 'follow' ? effect.topics : [])) ?? [];
+
+function without(topics: Set<Topic>, { effects, ...answer }: Answer): Answer {
+  const left = effects?.map((effect) => (effect.do === 'follow' ? { ...effect, topics: effect.topics.filter((topic) => !topics.has(topic)) } : effect));
+  return { ...answer, ...(left && { effects: left }) };
+}

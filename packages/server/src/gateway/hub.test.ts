@@ -1,4 +1,4 @@
-import { closeCodes, type ServerFrame } from '@kith/protocol';
+import { RequestError, type ServerFrame, closeCodes } from '@kith/protocol';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Person, type TestClient, type TestServer, coreWith, engines, startTestServer } from '../../test/harness.ts';
 import type { Broker } from '../broker/broker.ts';
@@ -264,6 +264,78 @@ describe('the moment of connecting', () => {
     await lost;
     letGo();
     expect(await client.reply('watch')).toMatchObject({ result: { presence: [{ userId: bob.id, online: true }] } });
+  });
+
+  test('[PR2] so is who comes while the answer is on its way, where reads have no order', async () => {
+    const [read, held] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const { immediate, ...inner } = openLocalBroker();
+    const missed = Promise.withResolvers<void>();
+    await using server = await startTestServer({
+      engine: 'postgres',
+      broker: {
+        ...inner,
+        immediate: immediate!,
+        publish(publication) {
+          inner.publish(publication);
+          if (publication.topic.startsWith('presence:')) missed.resolve();
+        },
+      },
+      wrapCore: (core) =>
+        coreWith(core, {
+          handle: async (caller, frame) => {
+            const answer = await core.handle(caller, frame);
+            if (!frame.includes('presence.watch')) return answer;
+            read.resolve();
+            await held.promise;
+            return answer;
+          },
+        }),
+    });
+    const { bob, client } = await asking(server, read.promise);
+    await server.connect(bob);
+    await missed.promise;
+    held.resolve();
+    expect(await client.reply('watch')).toMatchObject({ result: { presence: [{ userId: bob.id, online: true }] } });
+  });
+
+  test('[PR2] a second request waits for the same, and whom it asks for stays followed when the first one fails', async () => {
+    const { broker, asked, letGo } = slowBroker();
+    let asks = 0;
+    await using server = await startTestServer({
+      broker,
+      wrapCore: (core) =>
+        coreWith(core, {
+          handle: async (caller, frame) => {
+            if (frame.includes('"watch"') && ++asks === 2) throw new RequestError('busy', { retryAfterMs: 1 });
+            return core.handle(caller, frame);
+          },
+        }),
+    });
+    const { bob, client } = await asking(server, asked);
+    client.send({ id: 'second', method: 'presence.watch', params: { userIds: [bob.id] } });
+    await client.settle();
+    expect(client.frames.filter((frame) => 'id' in frame && frame.id === 'second')).toEqual([]);
+    letGo();
+    expect(await client.reply('watch')).toMatchObject({ error: { code: 'busy' } });
+    expect(await client.reply('second')).toMatchObject({ result: { presence: [{ online: false }] } });
+    await server.connect(bob);
+    expect(await client.signal()).toMatchObject({ signal: 'presence', data: { userId: bob.id, online: true } });
+  });
+
+  test('[PR2] what is published meanwhile comes behind the reply, a thousand signals at most', async () => {
+    const { broker, asked, letGo } = slowBroker();
+    await using server = await startTestServer({ broker });
+    const { ann, client } = await asking(server, asked);
+    for (let n = 0; n < 1_010; n++) broker.publish({ kind: 'signal', topic: `user:${ann.id}`, frame: `{"signal":"typing","data":{"n":${n}}}` });
+    await client.settle();
+    const signals = () => client.frames.flatMap((frame, at) => ('signal' in frame && frame.signal === 'typing' ? [{ at, n: (frame.data as unknown as { n: number }).n }] : []));
+    expect(signals()).toEqual([]);
+    letGo();
+    await client.reply('watch');
+    await client.settle();
+    const replied = client.frames.findIndex((frame) => 'id' in frame && frame.id === 'watch');
+    expect(signals().map(({ n }) => n)).toEqual(Array.from({ length: 1_000 }, (_, n) => n));
+    expect(signals()[0]!.at).toBeGreaterThan(replied);
   });
 
   test('[PR2] who is not to be seen any more by then is not followed', async () => {

@@ -47,7 +47,7 @@ export function timesInPlace({ file, from }: Mutation['changes'][number], folder
 /** Runs the check in the copy. */
 function run(folder: string, check: Check, says: RegExp): Child {
   // What this test run told its own workers is not for another run.
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:VITEST|TEST$|NODE_ENV$|FORCE_COLOR$)/.test(name)));
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:VITEST|TEST$|NODE_ENV$|FORCE_COLOR$|CUT_OFF_)/.test(name)));
   // Nor is what is made of a copy kept longer than it.
   const options = { env: { ...env, NO_COLOR: '1', NODE_COMPILE_CACHE: path.join(folder, 'compiled') } };
   if ('nemesis' in check) {

@@ -29,7 +29,7 @@ function runTests(files: Record<string, string>, { ci, checks = '' }: { ci: bool
   const config = `import { CountReporter } from ${reporter};\nexport default { test: { pool: 'forks', maxWorkers: 1, reporters: ['default', new CountReporter()] } };`;
   for (const [name, text] of Object.entries({ ...files, 'package.json': '{"type":"module"}', 'vitest.config.ts': config })) fs.writeFileSync(path.join(folder, name), text);
   // What this test run told its own workers is not for another run.
-  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:VITEST|TEST$|NODE_ENV$|CI$|CUT_OFF)/.test(name)));
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(?:VITEST|TEST$|NODE_ENV$|CI$|CUT_OFF_)/.test(name)));
   const { status, stdout, stderr } = spawnSync(process.execPath, [path.join(import.meta.dirname, 'all-tests.ts')], {
     cwd: folder,
     env: { ...env, NO_COLOR: '1', FAILED_CHECKS: checks, ...(ci && { CI: 'true' }) },

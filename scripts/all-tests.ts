@@ -11,11 +11,16 @@ import type { CutOff } from './count-reporter.ts';
 
 const vitest = path.resolve(import.meta.dirname, '../node_modules/vitest/vitest.mjs');
 
+let isOver = false;
+
 async function run(args: string[], env: NodeJS.ProcessEnv): Promise<number> {
   const child = spawn(process.execPath, [vitest, 'run', ...args], { stdio: 'inherit', env: { ...process.env, ...env } });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     // Ctrl+C in a terminal reaches all its processes.
-    process.on(signal, () => (signal === 'SIGINT' && process.stdin.isTTY) || child.kill(signal));
+    process.on(signal, () => {
+      isOver = true;
+      if (signal !== 'SIGINT' || !process.stdin.isTTY) child.kill(signal);
+    });
   }
   const [code] = (await once(child, 'exit')) as [number | null];
   return code ?? 1;
@@ -25,7 +30,7 @@ const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'kith-tests-'));
 process.once('exit', () => fs.rmSync(folder, { recursive: true, force: true }));
 const cutOff = path.join(folder, 'cut-off.json');
 let code = await run([], process.env['CI'] ? { CUT_OFF_TO: cutOff } : {});
-if (fs.existsSync(cutOff)) {
+if (fs.existsSync(cutOff) && !isOver) {
   const { files, failed } = JSON.parse(fs.readFileSync(cutOff, 'utf8')) as CutOff;
   code = (await run(files, { CUT_OFF_FROM: cutOff })) || Math.min(failed, 1);
 }

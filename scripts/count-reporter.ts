@@ -52,7 +52,7 @@ export class CountReporter implements Reporter {
     }
     // The other reporter is still writing about what failed.
     process.once('exit', () => {
-      if (secondTries.length > 0) process.stdout.write(`\nPassed at the second try only, and so not sound:\n${secondTries.map((name) => `  ${name}\n`).join('')}`);
+      if (secondTries.length > 0) process.stdout.write(`\nNeeded a second try, and so not sound:\n${secondTries.map((name) => `  ${name}\n`).join('')}`);
       if (failedChecks.length > 0) process.stdout.write(`\nNot a test, but failed: ${failedChecks.join(', ')}. See above.\n`);
       process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
     });

@@ -322,7 +322,8 @@ describe('voice messages that are recorded', () => {
     await log(ada).locator('.msg').first().waitFor();
     expect(await sent(ada)).toEqual([]);
     await ada.page.context().unroute('**/files/*');
-    await unheard(noor).waitFor();
+    // The more tries have failed the later the next one comes, by up to a minute.
+    await unheard(noor).waitFor({ timeout: 70_000 });
     expect(await sent(ada)).toHaveLength(1);
   });
 });

@@ -98,5 +98,6 @@ const colours = { Kith: '#9cc3f5', libraries: '#f7c59f', runtime: '#d5d9e0', gar
 const colourOf = (name: string, url: string): string =>
   name === '(garbage collector)' ? colours.garbage : url.includes('/node_modules/') ? colours.libraries : url.startsWith('file:') ? colours.Kith : colours.runtime;
 
-/** From the folder of packages or of modules on: where it was checked out is nobody's business. */
-const placeOf = (url: string): string => /(?:node_modules|packages|bench)\/.+$/.exec(url)?.[0] ?? (url.startsWith('file:') ? path.basename(url) : url);
+/** A module, from the folder of packages or of modules on: where it was checked out is nobody's business. */
+const placeOf = (url: string): string =>
+  (/(?:node_modules|packages|bench)\/.+$/.exec(url)?.[0] ?? (url.startsWith('file:') ? path.basename(url) : url)).replace(/\.[cm]?[jt]s$/, '');

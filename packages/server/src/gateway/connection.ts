@@ -411,8 +411,7 @@ export class Connection implements Follower, Listener, Owner {
       answer = await core.handle(this.#caller(this.#identity!), text);
       if (answer.error) return answer;
       for (const topic of followed) if (!this.topics.has(topic)) givenUp.add(topic);
-      answer = without(givenUp, answer);
-      const wanted = topicsOf(answer);
+      const wanted = topicsOf(answer).filter((topic) => !givenUp.has(topic));
       hub.unfollow(
         this,
         followed.filter((topic) => !wanted.includes(topic)),
@@ -452,8 +451,8 @@ export class Connection implements Follower, Listener, Owner {
     let close: CloseName | undefined;
     for (const effect of effects ?? []) {
       switch (effect.do) {
+        // As soon as the core has said so.
         case 'follow':
-          void this.#around.hub.follow(this, effect.topics);
           break;
         case 'unfollow':
           this.#around.hub.unfollow(this, effect.topics);
@@ -651,8 +650,3 @@ function exhaustive(never: never): never {
 
 /** What an answer has one follow. */
 const topicsOf = ({ effects }: Answer): Topic[] => effects?.flatMap((effect) => (effect.do === 'follow' ? effect.topics : [])) ?? [];
-
-function without(topics: Set<Topic>, { effects, ...answer }: Answer): Answer {
-  const left = effects?.map((effect) => (effect.do === 'follow' ? { ...effect, topics: effect.topics.filter((topic) => !topics.has(topic)) } : effect));
-  return { ...answer, ...(left && { effects: left }) };
-}

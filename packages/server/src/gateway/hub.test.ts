@@ -338,6 +338,25 @@ describe('the moment of connecting', () => {
     expect(signals()[0]!.at).toBeGreaterThan(replied);
   });
 
+  test('[PR2] an answer that always brings somebody new is asked for again three times', async () => {
+    const { broker, asked, letGo } = slowBroker();
+    let asks = 0;
+    await using server = await startTestServer({
+      broker,
+      wrapCore: (core) =>
+        coreWith(core, {
+          handle: async (caller, frame) => {
+            const answer = await core.handle(caller, frame);
+            return frame.includes('presence.watch') ? { ...answer, effects: [{ do: 'follow', topics: [`presence:${asks++}`] }] } : answer;
+          },
+        }),
+    });
+    const { client } = await asking(server, asked);
+    letGo();
+    expect(await client.reply('watch')).toHaveProperty('result');
+    expect(asks).toBe(4);
+  });
+
   test('[PR2] who is not to be seen any more by then is not followed', async () => {
     const { broker, asked, lost, letGo } = slowBroker();
     await using server = await startTestServer({ broker });
